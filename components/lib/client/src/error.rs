@@ -1,0 +1,80 @@
+use std::fmt;
+
+use tonic::{Code, Status};
+
+use crate::Address;
+
+/// One mistake in a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1.
+    pub line: u64,
+    /// From 1.
+    pub column: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "L{} : C{}  {}", self.line, self.column, self.message)
+    }
+}
+
+/// Why there are no results.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not an address.
+    #[error("`{text}` is not an address: write host:port, or https://host:port for TLS")]
+    Address {
+        /// As given.
+        text: String,
+    },
+    /// TLS needs somebody to trust.
+    #[error("{address} asks for TLS, and there is no CA certificate to check the server against")]
+    NoAuthority {
+        /// Where.
+        address: Address,
+    },
+    /// The certificate or the address is refused by the transport.
+    #[error("cannot set up a connection to {address}")]
+    Setup {
+        /// Where.
+        address: Address,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// Nobody answers.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Where.
+        address: Address,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The script is wrong. Never empty.
+    #[error("the script does not compile")]
+    Script(Vec<Problem>),
+    /// The query failed.
+    #[error("{message}")]
+    Failed {
+        /// Its kind.
+        code: Code,
+        /// As the server says it.
+        message: String,
+    },
+    /// The call failed.
+    #[error("{}", .0.message())]
+    Call(Box<Status>),
+    /// The server says something that it must not.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Error {
+        Error::Call(Box::new(status))
+    }
+}

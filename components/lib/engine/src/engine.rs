@@ -1,0 +1,159 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::common::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use ids::UnixNs;
+use pxl::{Diagnostics, Flags, FuncToExecute, FunctionRegistry, Output};
+use table_store::TableStore;
+use tokio::sync::Semaphore;
+
+use crate::execution::{Planned, Slot};
+use crate::memory::QueryPool;
+use crate::scan::ScanCounts;
+use crate::{Error, Execution, StoreCatalog};
+
+/// The engine's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineArgs {
+    /// Memory of one query beyond the batch it reads: groups, join tables, rows to sort.
+    pub query_memory_bytes_max: usize,
+    /// Memory of all queries together.
+    pub memory_bytes_max: usize,
+    /// Queries that run at a time. Reference: four threads of the original's agents.
+    pub queries_running_max: usize,
+    /// Queries that wait for one that runs to end; more are refused.
+    pub queries_waiting_max: usize,
+    /// Threads that one query may use. With one, rows come in the order in which they were appended.
+    pub target_partitions: usize,
+    /// Rows of a batch that operators make.
+    pub batch_rows: usize,
+}
+
+impl Default for EngineArgs {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            query_memory_bytes_max: 256 * MIB,
+            memory_bytes_max: 512 * MIB,
+            queries_running_max: 4,
+            queries_waiting_max: 64,
+            target_partitions: 1,
+            batch_rows: 8192,
+        }
+    }
+}
+
+/// What to compile.
+#[derive(Debug, Clone, Copy)]
+pub struct CompileRequest<'a> {
+    /// The script.
+    pub script: &'a str,
+    /// Functions of the script to call; with none, the script's own displays are the outputs.
+    pub exec_funcs: &'a [FuncToExecute],
+    /// What the script's relative times count from.
+    pub now: UnixNs,
+}
+
+/// A script that can be executed.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// At least one.
+    pub outputs: Vec<Output>,
+    /// What the script asks of the run.
+    pub flags: Flags,
+    /// That it took.
+    pub compile_time: Duration,
+}
+
+/// Compiles scripts and runs them over the tables of one store. Keeps nothing of a query when it is over.
+#[derive(Debug)]
+pub struct Engine {
+    args: EngineArgs,
+    catalog: StoreCatalog,
+    functions: Arc<FunctionRegistry>,
+    memory: Arc<GreedyMemoryPool>,
+    admitted: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+impl Engine {
+    /// Over these tables, with these functions.
+    pub fn new(store: Arc<TableStore>, functions: Arc<FunctionRegistry>, args: EngineArgs) -> Self {
+        let running_max = args.queries_running_max.max(1);
+        Self {
+            args,
+            catalog: StoreCatalog::new(store),
+            functions,
+            memory: Arc::new(GreedyMemoryPool::new(args.memory_bytes_max)),
+            admitted: Arc::new(Semaphore::new(running_max + args.queries_waiting_max)),
+            running: Arc::new(Semaphore::new(running_max)),
+        }
+    }
+
+    /// The functions scripts may use.
+    pub fn functions(&self) -> &Arc<FunctionRegistry> {
+        &self.functions
+    }
+
+    /// Compiles a script.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, with its place.
+    pub fn compile(&self, request: &CompileRequest<'_>) -> Result<Compiled, Diagnostics> {
+        let start = Instant::now();
+        let CompileRequest { script, exec_funcs, now } = *request;
+        let input = pxl::CompileInput { script, exec_funcs, now, catalog: &self.catalog, functions: &self.functions };
+        let pxl::Compiled { outputs, flags } = pxl::compile(&input)?;
+        Ok(Compiled { outputs, flags, compile_time: start.elapsed() })
+    }
+
+    /// Plans all outputs over the tables as they are now, once there is room to run. Rows are read as they are asked for; to drop the
+    /// execution is to cancel it.
+    ///
+    /// # Errors
+    /// If too many queries wait already, or a plan cannot be made.
+    pub async fn execute(&self, compiled: &Compiled) -> Result<Execution, Error> {
+        let slot = self.slot().await?;
+        let start = Instant::now();
+        let pool = Arc::new(QueryPool::new(Arc::clone(&self.memory), self.args.query_memory_bytes_max));
+        let counts = Arc::new(ScanCounts::default());
+        let failed = |error| Error::classify(error, pool.refusal());
+        let session = self.session(&pool, &counts).map_err(failed)?;
+        let mut outputs = Vec::with_capacity(compiled.outputs.len());
+        for output in &compiled.outputs {
+            let plan = session.create_physical_plan(&output.plan).await.map_err(failed)?;
+            tracing::debug!(output = output.name, plan = %datafusion::physical_plan::displayable(plan.as_ref()).one_line(), "planned");
+            outputs.push(Planned { schema: Arc::new(output.relation.arrow_schema()), plan });
+        }
+        Ok(Execution::new(outputs, session.task_ctx(), pool, counts, slot, (start, compiled.compile_time)))
+    }
+
+    async fn slot(&self) -> Result<Slot, Error> {
+        let busy = || Error::Busy { running_max: self.args.queries_running_max.max(1), waiting_max: self.args.queries_waiting_max };
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+        Ok(Slot { _admitted: admitted, _running: running })
+    }
+
+    /// Made for each query, so that nothing of it stays.
+    fn session(&self, pool: &Arc<QueryPool>, counts: &Arc<ScanCounts>) -> Result<SessionState, DataFusionError> {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.args.target_partitions.max(1))
+            .with_batch_size(self.args.batch_rows.max(1))
+            .with_round_robin_repartition(false)
+            .with_create_default_catalog_and_schema(false)
+            .with_extension(Arc::clone(counts));
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::clone(pool) as _)
+            // Captured payloads are never written to a disk.
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()?;
+        Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build())
+    }
+}

@@ -1,0 +1,100 @@
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+
+use crate::memory::Refusal;
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The script's: with another script or other data it would run.
+    Script,
+    /// There is not enough of something just now, or for this query at all.
+    Resources,
+    /// Ours.
+    Engine,
+}
+
+/// Why a query did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The query reached its own memory limit.
+    #[error(
+        "the query needs more than the {bytes_max} bytes of memory that one query may have (in {operator}): \
+         ask for a shorter time or fewer columns, aggregate before joining, or raise the limit"
+    )]
+    QueryMemory {
+        /// The limit.
+        bytes_max: usize,
+        /// The step of the plan that asked for more.
+        operator: String,
+    },
+    /// All queries together reached their memory limit.
+    #[error(
+        "the queries that run now need more than the {bytes_max} bytes of memory that all queries may have together (in {operator}): \
+         try again when fewer run, or raise the limit"
+    )]
+    EngineMemory {
+        /// The limit.
+        bytes_max: usize,
+        /// The step of the plan that asked for more.
+        operator: String,
+    },
+    /// Another limit.
+    #[error("the query reached a limit")]
+    Resources(#[source] DataFusionError),
+    /// As many queries as may run and wait are here.
+    #[error("{running_max} queries run and {waiting_max} wait already: try again later")]
+    Busy {
+        /// That may run at a time.
+        running_max: usize,
+        /// That may wait.
+        waiting_max: usize,
+    },
+    /// A function or an operator refused a value.
+    #[error("the query failed on its data")]
+    Data(#[source] DataFusionError),
+    /// A plan that could not be run, or a table that could not be read.
+    #[error("the query failed inside the engine")]
+    Internal(#[source] DataFusionError),
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::QueryMemory { .. } | Error::EngineMemory { .. } | Error::Resources(_) | Error::Busy { .. } => Fault::Resources,
+            Error::Data(_) => Fault::Script,
+            Error::Internal(_) => Fault::Engine,
+        }
+    }
+
+    /// `refusal`: the last time the query was refused memory.
+    pub(crate) fn classify(error: DataFusionError, refusal: Option<Refusal>) -> Error {
+        enum Class {
+            Resources,
+            Data,
+            Internal,
+        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "what is not known to be the script's fault is ours")]
+        let class = match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Class::Resources,
+            DataFusionError::Execution(_) => Class::Data,
+            DataFusionError::ArrowError(arrow, _) => match **arrow {
+                ArrowError::DivideByZero
+                | ArrowError::ArithmeticOverflow(_)
+                | ArrowError::CastError(_)
+                | ArrowError::ComputeError(_)
+                | ArrowError::ParseError(_) => Class::Data,
+                _ => Class::Internal,
+            },
+            _ => Class::Internal,
+        };
+        match (class, refusal) {
+            (Class::Resources, Some(Refusal { operator, bytes_max, whole_engine: true })) => Error::EngineMemory { bytes_max, operator },
+            (Class::Resources, Some(Refusal { operator, bytes_max, whole_engine: false })) => Error::QueryMemory { bytes_max, operator },
+            (Class::Resources, None) => Error::Resources(error),
+            (Class::Data, _) => Error::Data(error),
+            (Class::Internal, _) => Error::Internal(error),
+        }
+    }
+}

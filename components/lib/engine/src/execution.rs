@@ -1,0 +1,143 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::TryStreamExt;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::Error;
+use crate::conform::conform;
+use crate::memory::QueryPool;
+use crate::scan::ScanCounts;
+
+/// One output, ready to run.
+pub(crate) struct Planned {
+    pub(crate) schema: SchemaRef,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+}
+
+/// Room to run, given back when dropped.
+pub(crate) struct Slot {
+    pub(crate) _admitted: OwnedSemaphorePermit,
+    pub(crate) _running: OwnedSemaphorePermit,
+}
+
+/// Rows of one output.
+#[derive(Debug, Clone)]
+pub struct OutputBatch {
+    /// Which of the compiled outputs.
+    pub output: usize,
+    /// At least one row, in exactly the schema of the output's relation.
+    pub rows: RecordBatch,
+}
+
+/// What a query took, so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// From script to plans of outputs.
+    pub compile_time: Duration,
+    /// Since the query began to run.
+    pub execution_time: Duration,
+    /// Read from tables.
+    pub batches_read: u64,
+    /// Read from tables.
+    pub rows_read: u64,
+    /// Read from tables: the values of the columns that the query needs.
+    pub bytes_read: u64,
+}
+
+/// A query that runs as far as it is asked to. The outputs come one after the other; drop it to cancel.
+pub struct Execution {
+    plans: Vec<Planned>,
+    /// Of `plans`, those that did not end; the first runs.
+    waiting: VecDeque<usize>,
+    running: Option<SendableRecordBatchStream>,
+    context: Arc<TaskContext>,
+    pool: Arc<QueryPool>,
+    counts: Arc<ScanCounts>,
+    start: Instant,
+    compile_time: Duration,
+    end: Option<Instant>,
+    _slot: Slot,
+}
+
+impl Execution {
+    pub(crate) fn new(
+        plans: Vec<Planned>,
+        context: Arc<TaskContext>,
+        pool: Arc<QueryPool>,
+        counts: Arc<ScanCounts>,
+        slot: Slot,
+        (start, compile_time): (Instant, Duration),
+    ) -> Self {
+        let waiting = (0..plans.len()).collect();
+        Self { plans, waiting, running: None, context, pool, counts, start, compile_time, end: None, _slot: slot }
+    }
+
+    /// The next rows; none when all outputs are complete. After an error there are no more.
+    pub async fn next(&mut self) -> Option<Result<OutputBatch, Error>> {
+        match self.try_next().await {
+            Ok(Some(batch)) => Some(Ok(batch)),
+            Ok(None) => {
+                self.end.get_or_insert_with(Instant::now);
+                None
+            }
+            Err(error) => {
+                self.waiting.clear();
+                self.running = None;
+                self.end.get_or_insert_with(Instant::now);
+                Some(Err(Error::classify(error, self.pool.refusal())))
+            }
+        }
+    }
+
+    async fn try_next(&mut self) -> Result<Option<OutputBatch>, DataFusionError> {
+        while let Some(output) = self.waiting.front().copied() {
+            let Some(planned) = self.plans.get(output) else { return Ok(None) };
+            let stream = match &mut self.running {
+                Some(stream) => stream,
+                none => none.insert(execute_stream(Arc::clone(&planned.plan), Arc::clone(&self.context))?),
+            };
+            match stream.try_next().await? {
+                Some(batch) if batch.num_rows() == 0 => {}
+                Some(batch) => return Ok(Some(OutputBatch { output, rows: conform(&batch, &planned.schema)? })),
+                None => {
+                    self.running = None;
+                    self.waiting.pop_front();
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the query took, so far.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            compile_time: self.compile_time,
+            execution_time: self.end.unwrap_or_else(Instant::now).duration_since(self.start),
+            batches_read: self.counts.batches(),
+            rows_read: self.counts.rows(),
+            bytes_read: self.counts.bytes(),
+        }
+    }
+
+    /// How an output is made, for people: a line per step, with its rows and times so far where `metrics`. None if there is no such output.
+    pub fn explain(&self, output: usize, metrics: bool) -> Option<String> {
+        let plan = self.plans.get(output)?.plan.as_ref();
+        let shown = if metrics { DisplayableExecutionPlan::with_metrics(plan) } else { DisplayableExecutionPlan::new(plan) };
+        Some(shown.indent(false).to_string())
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution").field("outputs", &self.plans.len()).field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}

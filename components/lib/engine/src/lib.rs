@@ -1,0 +1,23 @@
+//! Runs compiled PxL over the tables: DataFusion session, limits, cancellation.
+//!
+//! ```text
+//! script ─ compile (pxl) ─▶ outputs with logical plans ─ execute ─▶ physical plans ─ next ─▶ batches of output 0, then of 1, …
+//!              ▲ tables, as sources of plans                 │ leaf: a scan of a table's snapshot
+//!         table-store ◀──────────────────────────────────────┘ limits: memory of a query and of all, queries at a time
+//! ```
+
+mod bounds;
+mod catalog;
+mod conform;
+mod engine;
+mod error;
+mod execution;
+mod memory;
+mod scan;
+mod store_table;
+
+pub use catalog::StoreCatalog;
+pub use engine::{CompileRequest, Compiled, Engine, EngineArgs};
+pub use error::{Error, Fault};
+pub use execution::{Execution, OutputBatch, Stats};
+pub use store_table::StoreTable;

@@ -1,0 +1,149 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use datafusion::arrow::array::{Array, RecordBatch};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use table_store::{Snapshot, TimeRange};
+
+/// What the scans of one query read. Found by them in the session's extensions.
+#[derive(Debug, Default)]
+pub(crate) struct ScanCounts {
+    batches: AtomicU64,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl ScanCounts {
+    fn add(&self, batch: &RecordBatch) {
+        let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The leaf of a plan: the rows of a snapshot, oldest first, unpacked as they are asked for.
+#[derive(Debug)]
+pub(crate) struct StoreScan {
+    table: String,
+    snapshot: Snapshot,
+    /// None: all columns.
+    projection: Option<Vec<usize>>,
+    times: TimeRange,
+    rows_max: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl StoreScan {
+    pub(crate) fn new(
+        table: &str,
+        snapshot: Snapshot,
+        projection: Option<&[usize]>,
+        times: TimeRange,
+        rows_max: Option<usize>,
+    ) -> Result<Self> {
+        let schema: SchemaRef = match projection {
+            Some(projection) => Arc::new(snapshot.schema().project(projection)?),
+            None => Arc::clone(snapshot.schema()),
+        };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        let projection = projection.map(<[usize]>::to_vec);
+        Ok(Self { table: table.to_owned(), snapshot, projection, times, rows_max, properties: Arc::new(properties) })
+    }
+}
+
+impl DisplayAs for StoreScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schema = self.schema();
+        let columns = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+        write!(f, "StoreScan: table={}, columns=[{columns}]", self.table)?;
+        if self.times != TimeRange::ALL {
+            write!(f, ", time_=[{}, {}]", self.times.first.0, self.times.last.0)?;
+        }
+        self.rows_max.map_or(Ok(()), |rows_max| write!(f, ", limit={rows_max}"))
+    }
+}
+
+impl ExecutionPlan for StoreScan {
+    fn name(&self) -> &'static str {
+        "StoreScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children, got {}", children.len()) }
+    }
+
+    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return internal_err!("a scan has one partition, {partition} was asked for");
+        }
+        let scan = self.snapshot.scan(self.projection.as_deref(), self.times).map_err(external)?;
+        let counts = context.session_config().get_extension::<ScanCounts>();
+        let mut rows_left = self.rows_max.unwrap_or(usize::MAX);
+        let batches = scan.map_while(move |batch| {
+            if rows_left == 0 {
+                return None;
+            }
+            Some(batch.map_err(external).map(|batch| {
+                let batch = batch.slice(0, batch.num_rows().min(rows_left));
+                rows_left -= batch.num_rows();
+                if let Some(counts) = &counts {
+                    counts.add(&batch);
+                }
+                batch
+            }))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::iter(batches))))
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let stats = self.snapshot.stats();
+        let rows = (stats.rows as usize).min(self.rows_max.unwrap_or(usize::MAX));
+        let exact = self.times == TimeRange::ALL;
+        let rows = if exact { Precision::Exact(rows) } else { Precision::Inexact(rows) };
+        Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
+    }
+}
+
+fn external(error: table_store::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,97 @@
+//! The way from a script to its outputs.
+
+use datafusion::logical_expr::LogicalPlan;
+use ids::UnixNs;
+use rustpython_ruff_python_ast::Stmt;
+use tables::Relation;
+
+use crate::catalog::{Catalog, SchemaCatalog};
+use crate::diagnostics::{Code, Diagnostic, Diagnostics};
+use crate::eval::Evaluator;
+use crate::flags::Flags;
+use crate::functions::FunctionRegistry;
+use crate::parse::parse_script;
+
+/// What a compile starts from. The result depends on nothing else.
+pub struct CompileInput<'a> {
+    /// The script.
+    pub script: &'a str,
+    /// Functions of the script to call. With any, `px.display` does nothing and the functions' results are the outputs.
+    pub exec_funcs: &'a [FuncToExecute],
+    /// What `px.now()` is and relative times count from.
+    pub now: UnixNs,
+    /// Which tables there are.
+    pub catalog: &'a dyn Catalog,
+    /// Which functions there are.
+    pub functions: &'a FunctionRegistry,
+}
+
+/// One call of a function of a script, from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FuncToExecute {
+    /// Which function.
+    pub name: String,
+    /// Names and values of its arguments; values are text, read as the parameter's annotation says.
+    pub args: Vec<(String, String)>,
+    /// Name of the output; several outputs get `[0]`, `[1]`, … behind it.
+    pub output_table_prefix: String,
+}
+
+/// One table that a query makes.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Unique within the query.
+    pub name: String,
+    /// Its columns.
+    pub relation: Relation,
+    /// How it is made: columns and types are those of `relation`, no value is NULL.
+    pub plan: LogicalPlan,
+}
+
+/// A script that compiled.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// At least one.
+    pub outputs: Vec<Output>,
+    /// From the `#px:set` lines.
+    pub flags: Flags,
+}
+
+/// Compiles a script.
+///
+/// # Errors
+/// Whatever is wrong with the script or with the calls.
+pub fn compile(input: &CompileInput<'_>) -> Result<Compiled, Diagnostics> {
+    let fail = |problem: Box<Diagnostic>| Diagnostics::new(input.script, vec![*problem]);
+    let flags = Flags::parse(input.script).map_err(fail)?;
+    let module = parse_script(input.script).map_err(|problems| Diagnostics::new(input.script, problems))?;
+    if module.body.is_empty() {
+        return Err(fail(Diagnostic::whole(Code::Syntax, "Query should not be empty.")));
+    }
+    let arguments = crate::exec::parse_arguments(input.exec_funcs).map_err(fail)?;
+    let mut evaluator = Evaluator::new(input, flags);
+    evaluator.run(&module, &arguments).map_err(fail)?;
+    let outputs = evaluator.into_outputs();
+    if outputs.is_empty() {
+        let message = "query does not output a result, please add a px.display() statement";
+        return Err(fail(Diagnostic::whole(Code::NoOutput, message)));
+    }
+    Ok(Compiled { outputs, flags })
+}
+
+/// Checks a script against the tables that agents fill, without any running. A script of functions only, which wants to be called, passes.
+///
+/// # Errors
+/// Whatever is wrong with the script.
+pub fn check(script: &str, functions: &FunctionRegistry) -> Result<(), Diagnostics> {
+    let catalog = SchemaCatalog::of_agents();
+    let input = CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions };
+    match compile(&input) {
+        Ok(_) => Ok(()),
+        Err(problems) => {
+            let no_output = problems.problems().iter().all(|problem| problem.code == Code::NoOutput);
+            let defines = parse_script(script).is_ok_and(|module| module.body.iter().any(Stmt::is_function_def_stmt));
+            if no_output && defines { crate::exec::check_functions(&input) } else { Err(problems) }
+        }
+    }
+}

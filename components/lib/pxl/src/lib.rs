@@ -1,0 +1,42 @@
+//! PxL: parse, check, lower to DataFusion logical plans; diagnostics.
+//!
+//! ```text
+//! text ─ parse ─▶ syntax tree ─ eval ─▶ values: frames, expressions, functions ─ frame ─▶ one LogicalPlan per output
+//!        limits                objects/  types: exact overloads, semantic types   catalog, functions: what there is
+//! ```
+//!
+//! A script runs once, while it compiles: its values are descriptions of columns and tables, not their rows. There is no NULL in PxL:
+//! every column of every plan made here holds a value in every row.
+
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value or a syntax node that a construct does not take is refused by its name, whatever it is"
+)]
+#![allow(clippy::unnecessary_box_returns, reason = "every diagnostic travels boxed, as the error of a Result")]
+
+mod args;
+mod catalog;
+mod compile;
+mod diagnostics;
+mod eval;
+mod exec;
+mod expr;
+mod flags;
+mod fold;
+mod frame;
+mod functions;
+mod limits;
+mod objects;
+mod parse;
+mod scope;
+mod source;
+mod suggest;
+mod time;
+mod value;
+
+pub use catalog::{Catalog, CatalogTable, SchemaCatalog};
+pub use compile::{CompileInput, Compiled, FuncToExecute, Output, check, compile};
+pub use diagnostics::{Code, Diagnostic, Diagnostics, Message};
+pub use flags::{Flags, MAX_OUTPUT_ROWS_DEFAULT};
+pub use functions::{AggregateFunction, AggregateLower, FunctionRegistry, ScalarFunction, ScalarLower, SemanticRule};
+pub use source::{Place, Span};

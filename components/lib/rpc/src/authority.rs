@@ -1,0 +1,109 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tonic::transport::{Identity, ServerTlsConfig};
+
+use crate::certificates::{Facts, RENEW_BEFORE, facts, new_authority, new_server, signed_by};
+use crate::files::{Pair, PairPaths, host_name, make_directory};
+use crate::{Error, files};
+
+/// What clients are given to trust us.
+pub const CA_CERTIFICATE_FILE: &str = "ca.crt";
+const CA_KEY_FILE: &str = "ca.key";
+const SERVER_CERTIFICATE_FILE: &str = "server.crt";
+const SERVER_KEY_FILE: &str = "server.key";
+
+/// Always in the certificate, so that clients on the machine itself need no name.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// A certificate authority of this installation alone, and the server certificate that it signed.
+///
+/// Lives in a state directory: `ca.crt` goes to clients, `ca.key` and `server.key` are readable by their owner only.
+pub struct CertificateAuthority {
+    ca_path: PathBuf,
+    ca: String,
+    server: Pair,
+}
+
+impl CertificateAuthority {
+    /// Opens the authority kept in `directory`, and makes what is missing there. The server's certificate carries `localhost`, the
+    /// loopback addresses, the host's name and `names`; it is made anew when one of these is not in it, when it has less than 30 days
+    /// left, or when another authority signed it. An authority that is about to expire is replaced as well: clients then need the new
+    /// `ca.crt`.
+    ///
+    /// # Errors
+    /// The directory or a file cannot be read or written, holds something else, or a name is neither a host name nor an address.
+    pub fn open(directory: &Path, names: &[String], now: SystemTime) -> Result<CertificateAuthority, Error> {
+        make_directory(directory)?;
+        let ca_paths = PairPaths::new(directory, CA_CERTIFICATE_FILE, CA_KEY_FILE);
+        let server_paths = PairPaths::new(directory, SERVER_CERTIFICATE_FILE, SERVER_KEY_FILE);
+        let ca = match ca_paths.read()? {
+            Some(pair) if !expires_soon(&facts(&pair.certificate, &ca_paths.certificate)?, now) => pair,
+            old => {
+                tracing::info!(path = %ca_paths.certificate.display(), renewed = old.is_some(), "made a certificate authority");
+                let pair = new_authority(&host_name(), now)?;
+                ca_paths.write(&pair)?;
+                pair
+            }
+        };
+        let wanted = wanted_names(names);
+        let server = match server_paths.read()? {
+            Some(pair) if still_good(&pair, &server_paths, &ca, &ca_paths, &wanted, now)? => pair,
+            old => {
+                tracing::info!(path = %server_paths.certificate.display(), renewed = old.is_some(), "made a server certificate");
+                let pair = new_server(&ca, &ca_paths.certificate, &ca_paths.key, &wanted, now)?;
+                server_paths.write(&pair)?;
+                pair
+            }
+        };
+        Ok(CertificateAuthority { ca_path: ca_paths.certificate, ca: ca.certificate, server })
+    }
+
+    /// The certificate to give to clients.
+    pub fn ca_path(&self) -> &Path {
+        &self.ca_path
+    }
+
+    /// The same as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca
+    }
+
+    /// How a server of ours shows itself.
+    pub fn server_tls(&self) -> ServerTlsConfig {
+        ServerTlsConfig::new().identity(Identity::from_pem(&self.server.certificate, &self.server.key))
+    }
+}
+
+/// The key is not shown.
+impl std::fmt::Debug for CertificateAuthority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertificateAuthority").field("ca_path", &self.ca_path).finish_non_exhaustive()
+    }
+}
+
+fn wanted_names(names: &[String]) -> BTreeSet<String> {
+    let own = [files::host_name()];
+    let all = LOCAL_NAMES.iter().map(|n| (*n).to_owned()).chain(own).chain(names.iter().cloned());
+    // Addresses in their usual text, so that they compare equal to what a certificate says.
+    all.map(|name| name.parse::<IpAddr>().map_or(name, |address| address.to_string())).collect()
+}
+
+fn expires_soon(facts: &Facts, now: SystemTime) -> bool {
+    facts.expires < now + RENEW_BEFORE
+}
+
+fn still_good(
+    pair: &Pair,
+    paths: &PairPaths,
+    ca: &Pair,
+    ca_paths: &PairPaths,
+    wanted: &BTreeSet<String>,
+    now: SystemTime,
+) -> Result<bool, Error> {
+    let facts = facts(&pair.certificate, &paths.certificate)?;
+    let ours = signed_by(&pair.certificate, &paths.certificate, &ca.certificate, &ca_paths.certificate)?;
+    Ok(ours && facts.names == *wanted && !expires_soon(&facts, now))
+}

@@ -1,0 +1,112 @@
+use clap::{Command, Parser};
+
+/// A variable of the original's that has a successor here. Read where neither flag nor our own variable is given, with a warning.
+#[derive(Debug, Clone, Copy)]
+pub struct LegacyVariable {
+    /// The original's name.
+    pub theirs: &'static str,
+    /// The flag that takes its value, as clap names it.
+    pub flag: &'static str,
+    /// From their unit to ours; `None` where the text is no value.
+    convert: fn(&str) -> Option<String>,
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// All of them.
+pub const LEGACY_VARIABLES: &[LegacyVariable] = &[
+    LegacyVariable {
+        theirs: "PL_TABLE_STORE_DATA_LIMIT_MB",
+        flag: "table_store_bytes_max",
+        convert: |text| text.parse::<u64>().ok()?.checked_mul(MIB).map(|bytes| bytes.to_string()),
+    },
+    LegacyVariable {
+        theirs: "PL_TABLE_STORE_HTTP_EVENTS_PERCENT",
+        flag: "table_store_http_events_percent",
+        convert: |text| text.parse::<u8>().ok().map(|percent| percent.to_string()),
+    },
+];
+
+/// Parses the process's arguments. Values come from flags, else from our variables, else from the original's, else from defaults.
+///
+/// Ends the process with clap's message where the arguments are wrong.
+pub fn parse<A: Parser>() -> A {
+    let (command, warnings) = with_legacy(A::command(), &|name| std::env::var(name).ok());
+    for warning in warnings {
+        eprintln!("{warning}");
+    }
+    let matches = command.get_matches();
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command with the original's values as defaults, and what to say about them. Pure: `get` reads a variable.
+fn with_legacy(mut command: Command, get: &dyn Fn(&str) -> Option<String>) -> (Command, Vec<String>) {
+    let mut warnings = Vec::new();
+    for variable in LEGACY_VARIABLES {
+        let Some(text) = get(variable.theirs) else { continue };
+        let Some(value) = (variable.convert)(&text) else {
+            warnings.push(format!("warning: {}={text} is not understood and ignored", variable.theirs));
+            continue;
+        };
+        let mut taken = false;
+        command = set_default(command, variable.flag, &value, &mut taken);
+        if taken {
+            warnings.push(format!("warning: {} is read for now; the flag is --{}", variable.theirs, variable.flag.replace('_', "-")));
+        }
+    }
+    (command, warnings)
+}
+
+fn set_default(command: Command, flag: &'static str, value: &str, taken: &mut bool) -> Command {
+    let command = if command.get_arguments().any(|argument| argument.get_id() == flag) {
+        *taken = true;
+        command.mut_arg(flag, |argument| argument.default_value(value.to_owned()))
+    } else {
+        command
+    };
+    command.mut_subcommands(|sub| set_default(sub, flag, value, taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Outer {
+        #[command(subcommand)]
+        inner: Inner,
+    }
+
+    #[derive(Debug, clap::Subcommand)]
+    enum Inner {
+        Run {
+            #[arg(long, default_value_t = 7)]
+            table_store_bytes_max: u64,
+        },
+    }
+
+    fn bytes(arguments: &[&str], theirs: Option<&str>) -> (u64, Vec<String>) {
+        let get = |name: &str| (name == "PL_TABLE_STORE_DATA_LIMIT_MB").then(|| theirs.map(str::to_owned)).flatten();
+        let (command, warnings) = with_legacy(<Outer as clap::CommandFactory>::command(), &get);
+        let matches = command.get_matches_from(arguments);
+        let outer = <Outer as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+        let Inner::Run { table_store_bytes_max } = outer.inner;
+        (table_store_bytes_max, warnings)
+    }
+
+    #[test]
+    fn theirs_is_converted_and_ours_wins() {
+        assert_eq!(bytes(&["vizier", "run"], None), (7, vec![]));
+        let (value, warnings) = bytes(&["vizier", "run"], Some("2"));
+        assert_eq!(value, 2 * MIB);
+        insta::assert_snapshot!(warnings.join("\n"), @"warning: PL_TABLE_STORE_DATA_LIMIT_MB is read for now; the flag is --table-store-bytes-max");
+        assert_eq!(bytes(&["vizier", "run", "--table-store-bytes-max", "9"], Some("2")).0, 9);
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_said_and_ignored() {
+        let (value, warnings) = bytes(&["vizier", "run"], Some("much"));
+        assert_eq!(value, 7);
+        insta::assert_snapshot!(warnings.join("\n"), @"warning: PL_TABLE_STORE_DATA_LIMIT_MB=much is not understood and ignored");
+    }
+}

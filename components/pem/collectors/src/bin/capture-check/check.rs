@@ -1,0 +1,244 @@
+//! The parent: collects what the kernel tells, compares it with what the child says.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use collectors::{Collectors, ProcessEvent, Settings, Source, SourceEvent, State, WayChoice};
+use conntrack::{Event, Opened, Transfer};
+use ids::{Asid, Direction, SocketId, Transport, Upid};
+
+use crate::{
+    cases::Case,
+    expect::{Bytes, Expected, Stream},
+};
+
+/// The longest that records may take to come; reached only by a test that fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a case did not pass.
+pub enum Failure {
+    /// The collectors do not run here.
+    NothingRuns(String),
+    /// They do, and captured something else.
+    Wrong(String),
+}
+
+#[derive(Default)]
+struct Seen {
+    sockets: BTreeMap<SocketId, Socket>,
+    exits: Vec<(Upid, Option<u8>, Option<u8>)>,
+    strangers: Vec<Upid>,
+}
+
+struct Socket {
+    opened: Opened,
+    transfers: Vec<(Direction, u32, Vec<u8>)>,
+    lengths: [u64; 2],
+    closed: Option<conntrack::Counters>,
+    processes: Vec<Upid>,
+}
+
+/// Starts the collectors, all of which must run.
+pub fn start(way: WayChoice) -> Result<Source, Failure> {
+    let collectors = Collectors::start(&Settings { way, ..Settings::default() });
+    for status in &collectors.statuses {
+        if let State::Failed { reason, .. } = &status.state {
+            return Err(Failure::NothingRuns(format!("{}: {reason}", status.collector)));
+        }
+    }
+    collectors.source.ok_or_else(|| Failure::NothingRuns("no source".to_owned()))
+}
+
+/// Runs a case. Uses the collectors that run, or starts them: those whose connections are to be older than the agent need new ones.
+pub fn run(case: &Case, way: WayChoice, only_own: bool, running: &mut Option<Source>) -> Result<(), Failure> {
+    let wrong = |error: std::io::Error| Failure::Wrong(error.to_string());
+    let mut child = Command::new(std::env::current_exe().map_err(wrong)?)
+        .args(["traffic", case.name])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(wrong)?;
+    let outcome = observe(case, way, only_own, &mut child, running);
+    drop(child.stdin.take());
+    let status = child.wait().map_err(wrong)?;
+    outcome?;
+    if status.success() { Ok(()) } else { Err(Failure::Wrong(format!("the child ended with {status}"))) }
+}
+
+fn observe(case: &Case, way: WayChoice, only_own: bool, child: &mut Child, running: &mut Option<Source>) -> Result<(), Failure> {
+    let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| Failure::Wrong("no output".to_owned()))?);
+    if next_line(&mut lines)? != "ready" {
+        return Err(Failure::Wrong("the child did not get ready".to_owned()));
+    }
+    if !case.fresh {
+        *running = None;
+    }
+    let source = match running {
+        Some(source) => source,
+        None => running.insert(start(way)?),
+    };
+    if let Some(stdin) = &mut child.stdin {
+        stdin.write_all(b"go\n").map_err(|error| Failure::Wrong(error.to_string()))?;
+    }
+    let mut expected = Expected::default();
+    while !expected.hear(&next_line(&mut lines)?).map_err(Failure::Wrong)? {}
+    let mut seen = Seen::default();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        read(source, &mut seen)?;
+        match judge(case, &expected, &seen, source, only_own) {
+            Ok(()) => return Ok(()),
+            Err(reason) if Instant::now() > deadline => return Err(Failure::Wrong(format!("{reason}; {:?}", source.losses()))),
+            Err(_) => {}
+        }
+    }
+}
+
+fn next_line(lines: &mut BufReader<ChildStdout>) -> Result<String, Failure> {
+    let mut line = String::new();
+    match lines.read_line(&mut line) {
+        Ok(0) => Err(Failure::Wrong("the child ended early".to_owned())),
+        Ok(_) => Ok(line.trim().to_owned()),
+        Err(error) => Err(Failure::Wrong(error.to_string())),
+    }
+}
+
+fn read(source: &mut Source, seen: &mut Seen) -> Result<(), Failure> {
+    let mut handle = |event: SourceEvent<'_>| match event {
+        SourceEvent::Socket(event) => seen.take(&event),
+        SourceEvent::Process(ProcessEvent::Exit { process, code, signal, .. }) => seen.exits.push((process, code, signal)),
+        SourceEvent::Process(ProcessEvent::Seen(process)) => seen.strangers.push(process.upid),
+        SourceEvent::Process(ProcessEvent::Exec { .. }) => {}
+    };
+    source.read(Duration::from_millis(20), &mut handle).map(|_| ()).map_err(|error| Failure::Wrong(error.to_string()))
+}
+
+impl Seen {
+    fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Opened(opened) => {
+                let socket = Socket {
+                    opened: *opened,
+                    transfers: Vec::new(),
+                    lengths: [0; 2],
+                    closed: None,
+                    processes: opened.process.into_iter().collect(),
+                };
+                self.sockets.insert(opened.socket, socket);
+            }
+            Event::Transfer(transfer) => {
+                if let Some(socket) = self.sockets.get_mut(&transfer.socket) {
+                    socket.take(transfer);
+                }
+            }
+            Event::Closed { socket, counters, .. } => {
+                if let Some(socket) = self.sockets.get_mut(socket) {
+                    socket.closed = Some(*counters);
+                }
+            }
+            Event::Counted { .. } => {}
+        }
+    }
+
+    fn of(&self, local: u16, remote: u16) -> Vec<(&SocketId, &Socket)> {
+        let ports = |socket: &Socket| socket.opened.endpoints.map(|ends| (ends.local.port(), ends.remote.port()));
+        let mut found: Vec<_> = self.sockets.iter().filter(|(_, socket)| ports(socket) == Some((local, remote))).collect();
+        found.sort_by_key(|(id, _)| id.opened);
+        found
+    }
+}
+
+impl Socket {
+    fn take(&mut self, transfer: &Transfer<'_>) {
+        let start = match transfer.direction {
+            Direction::Sent => self.opened.send_position,
+            Direction::Received => self.opened.receive_position,
+        };
+        let at = transfer.call_position.wrapping_add(transfer.offset).wrapping_sub(start);
+        self.transfers.push((transfer.direction, at, transfer.bytes.to_vec()));
+        if transfer.last {
+            self.lengths[transfer.direction as usize] += u64::from(transfer.call_bytes);
+        }
+        self.processes.push(transfer.process);
+    }
+
+    fn stream(&self, direction: Direction, length: usize) -> Result<Bytes, String> {
+        let mut stream = vec![None; length];
+        for (_, at, bytes) in self.transfers.iter().filter(|(which, ..)| *which == direction) {
+            let place = stream.get_mut(*at as usize..*at as usize + bytes.len());
+            let place = place.ok_or_else(|| format!("{direction:?}: {} bytes at {at}, but the stream has {length}", bytes.len()))?;
+            for (slot, byte) in place.iter_mut().zip(bytes) {
+                if slot.replace(*byte).is_some() {
+                    return Err(format!("{direction:?}: bytes at {at} came twice"));
+                }
+            }
+        }
+        Ok(stream)
+    }
+}
+
+/// Whether what was seen is what the child said.
+fn judge(case: &Case, expected: &Expected, seen: &Seen, source: &Source, only_own: bool) -> Result<(), String> {
+    for (stream, bytes) in &expected.streams {
+        judge_stream(case, *stream, bytes, expected, seen, source)?;
+    }
+    for (local, remote) in &expected.closed {
+        let found = seen.of(*local, *remote);
+        let closed = found.iter().find_map(|(_, socket)| socket.closed);
+        let length = |sent| expected.streams.get(&Stream { local: *local, remote: *remote, sent }).map_or(0, Vec::len) as u64;
+        let counters = conntrack::Counters { bytes_sent: length(true), bytes_received: length(false) };
+        if found.len() == 1 && closed != Some(counters) {
+            return Err(format!("{local} to {remote}: closed {closed:?}, not {counters:?}"));
+        }
+    }
+    for secret in &expected.secrets {
+        let mut all = seen.sockets.values().flat_map(|socket| &socket.transfers);
+        if all.any(|(_, _, bytes)| bytes.windows(secret.len()).any(|window| window == secret)) {
+            return Err("bytes of a file or pipe were captured".to_owned());
+        }
+    }
+    let known = |upid: &Upid| expected.processes.contains(&(upid.pid(), upid.start_ticks()));
+    if only_own && let Some(stranger) = seen.strangers.iter().find(|upid| !known(upid)) {
+        return Err(format!("saw the process {stranger}, which lies outside"));
+    }
+    (case.judge)(&seen_exits(seen), expected)
+}
+
+fn seen_exits(seen: &Seen) -> Vec<(u32, Option<u8>, Option<u8>)> {
+    seen.exits.iter().map(|(upid, code, signal)| (upid.pid(), *code, *signal)).collect()
+}
+
+fn judge_stream(case: &Case, stream: Stream, bytes: &Bytes, expected: &Expected, seen: &Seen, source: &Source) -> Result<(), String> {
+    let name = format!("{} to {}, {}", stream.local, stream.remote, if stream.sent { "sent" } else { "received" });
+    let found = seen.of(stream.local, stream.remote);
+    let Some((id, socket)) = found.first() else { return Err(format!("{name}: the connection was not seen")) };
+    if found.len() != case.generations {
+        return Err(format!("{name}: {} connections, not {}", found.len(), case.generations));
+    }
+    if socket.opened.transport == Transport::Udp {
+        let counters = source.poll_counters(&[**id]).first().map(|(_, counters)| *counters).ok_or("no counters")?;
+        let counted = if stream.sent { counters.bytes_sent } else { counters.bytes_received };
+        return if counted == bytes.len() as u64 { Ok(()) } else { Err(format!("{name}: counted {counted}, not {}", bytes.len())) };
+    }
+    let direction = if stream.sent { Direction::Sent } else { Direction::Received };
+    let per_connection = bytes.len() / case.generations;
+    for (generation, (_, socket)) in found.iter().enumerate() {
+        let captured = socket.stream(direction, per_connection)?;
+        let wanted = &bytes[generation * per_connection..(generation + 1) * per_connection];
+        if let Some(at) = captured.iter().zip(wanted).position(|(captured, wanted)| captured != wanted) {
+            return Err(format!("{name}: byte {at} of {} is {:?}, not {:?}", captured.len(), captured[at], wanted[at]));
+        }
+        if socket.opened.fresh != case.fresh {
+            return Err(format!("{name}: fresh {}", socket.opened.fresh));
+        }
+        let known = |upid: &&Upid| expected.processes.iter().any(|(pid, ticks)| **upid == Upid::new(Asid(1), *pid, *ticks));
+        if let Some(stranger) = socket.processes.iter().find(|upid| !known(upid)) {
+            return Err(format!("{name}: process {stranger} is not of {:?}", expected.processes));
+        }
+    }
+    Ok(())
+}

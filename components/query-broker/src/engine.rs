@@ -1,0 +1,127 @@
+//! What the broker wants of whatever compiles and runs scripts.
+
+use arrow::record_batch::RecordBatch;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use ids::QueryId;
+use tables::Relation;
+
+/// A script and how to call it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Script {
+    /// PxL.
+    pub text: String,
+    /// Functions to call; none means the script's top level is what counts.
+    pub funcs: Vec<FuncCall>,
+    /// What a retention script is given as `px.plugin`.
+    pub plugin_times: Option<PluginTimes>,
+}
+
+/// One call of a script's function.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FuncCall {
+    /// Its name.
+    pub name: String,
+    /// Parameter and PxL literal.
+    pub args: Vec<(String, String)>,
+    /// Name of the table it returns, or the prefix of their names.
+    pub output_prefix: String,
+}
+
+/// The window of a retention script, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PluginTimes {
+    /// From.
+    pub start_ns: i64,
+    /// To.
+    pub end_ns: i64,
+}
+
+/// One mistake in a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1; a line that the script has.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompileFailure {
+    /// The script is wrong. Never empty.
+    Script(Vec<Problem>),
+    /// Nobody knows yet which tables there are.
+    NotReady(String),
+    /// Our fault.
+    Internal(String),
+}
+
+/// One table that a query makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// As the script displays it.
+    pub name: String,
+    /// Its columns.
+    pub relation: Relation,
+}
+
+/// Something a running query says.
+#[derive(Debug)]
+pub enum QueryEvent {
+    /// Rows of the output with that index, with its columns in order.
+    Rows {
+        /// Which output.
+        output: usize,
+        /// Its rows.
+        batch: RecordBatch,
+    },
+    /// The output with that index is complete.
+    OutputEnd {
+        /// Which output.
+        output: usize,
+    },
+    /// How the outputs are made, as GraphViz text.
+    Plan(String),
+    /// What was read so far. The last one counts.
+    Read {
+        /// Bytes of the tables.
+        bytes: u64,
+        /// Rows of the tables.
+        records: u64,
+    },
+}
+
+/// Why a running query ended early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunFailure {
+    /// A limit: memory, time, rows.
+    ResourceExhausted(String),
+    /// The data does not go with the script.
+    InvalidArgument(String),
+    /// Somebody cancelled it.
+    Cancelled(String),
+    /// Our fault.
+    Internal(String),
+}
+
+/// A compiled script.
+pub trait Query: Send {
+    /// The tables it makes, in the order of the script.
+    fn outputs(&self) -> &[Output];
+
+    /// True if the script asked for its plan: [`QueryEvent::Plan`] then tells it.
+    fn explains(&self) -> bool;
+
+    /// Runs it. The stream ends when every output has; dropping it cancels the query. An output that the stream's end leaves without
+    /// [`QueryEvent::OutputEnd`] is complete as well.
+    fn run(self: Box<Self>, id: QueryId) -> BoxStream<'static, Result<QueryEvent, RunFailure>>;
+}
+
+/// Compiles scripts.
+pub trait QueryEngine: Send + Sync + 'static {
+    /// Compiles a script against the tables that exist now.
+    fn compile(&self, script: Script) -> BoxFuture<'_, Result<Box<dyn Query>, CompileFailure>>;
+}

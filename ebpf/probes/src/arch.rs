@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! Registers and call numbers: what differs between x86-64 and arm64.
+
+use crate::kernel::Kernel;
+
+/// The registers of the system call under way, as user space left them.
+#[derive(Clone, Copy)]
+pub struct Registers(pub *const u8);
+
+#[cfg(not(feature = "arm64"))]
+mod layout {
+    /// Offsets in `struct pt_regs`: `di`, `si`, `dx`, `r10`, `r8`.
+    pub const ARGUMENTS: [u32; 5] = [112, 104, 96, 56, 72];
+    /// `orig_ax`.
+    pub const NUMBER: u32 = 120;
+    /// Bytes of the number.
+    pub type Number = u64;
+    /// `TS_COMPAT` in `thread_info.status`.
+    pub const COMPAT: u64 = 1 << 1;
+    /// `thread_info.status` has 32 bits.
+    pub type Status = u32;
+    /// `ax` holds `-ENOSYS` from the call's entry until its result is stored.
+    pub const RESULT: Option<(u32, i64)> = Some((80, -38));
+}
+
+#[cfg(feature = "arm64")]
+mod layout {
+    /// Offsets in `struct pt_regs`: `orig_x0`, since `x0` becomes the result, then `x1` to `x4`.
+    pub const ARGUMENTS: [u32; 5] = [272, 8, 16, 24, 32];
+    /// `syscallno`.
+    pub const NUMBER: u32 = 280;
+    /// Bytes of the number.
+    pub type Number = i32;
+    /// `TIF_32BIT` in `thread_info.flags`.
+    pub const COMPAT: u64 = 1 << 22;
+    /// `thread_info.flags` has 64 bits.
+    pub type Status = u64;
+    /// Nothing tells.
+    pub const RESULT: Option<(u32, i64)> = None;
+}
+
+/// Numbers of the calls that move bytes over sockets.
+#[cfg(not(feature = "arm64"))]
+#[allow(missing_docs, reason = "the names are the calls' own")]
+pub mod call {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
+    pub const READV: u64 = 19;
+    pub const WRITEV: u64 = 20;
+    pub const SENDFILE: u64 = 40;
+    pub const SENDTO: u64 = 44;
+    pub const RECVFROM: u64 = 45;
+    pub const SENDMSG: u64 = 46;
+    pub const RECVMSG: u64 = 47;
+    pub const SPLICE: u64 = 275;
+    pub const RECVMMSG: u64 = 299;
+    pub const SENDMMSG: u64 = 307;
+    pub const PREADV2: u64 = 327;
+    pub const PWRITEV2: u64 = 328;
+    pub const IO_URING_ENTER: u64 = 426;
+}
+
+/// Numbers of the calls that move bytes over sockets.
+#[cfg(feature = "arm64")]
+#[allow(missing_docs, reason = "the names are the calls' own")]
+pub mod call {
+    pub const READ: u64 = 63;
+    pub const WRITE: u64 = 64;
+    pub const READV: u64 = 65;
+    pub const WRITEV: u64 = 66;
+    pub const SENDFILE: u64 = 71;
+    pub const SPLICE: u64 = 76;
+    pub const SENDTO: u64 = 206;
+    pub const RECVFROM: u64 = 207;
+    pub const SENDMSG: u64 = 211;
+    pub const RECVMSG: u64 = 212;
+    pub const RECVMMSG: u64 = 243;
+    pub const SENDMMSG: u64 = 269;
+    pub const PREADV2: u64 = 286;
+    pub const PWRITEV2: u64 = 287;
+    pub const IO_URING_ENTER: u64 = 426;
+}
+
+impl Registers {
+    /// Number of the call; `u64::MAX` outside of one.
+    #[inline(always)]
+    pub fn number<K: Kernel>(self) -> u64 {
+        // SAFETY: the registers of the current task.
+        unsafe { K::read::<layout::Number>(self.0, layout::NUMBER) as i64 as u64 }
+    }
+
+    /// The call's argument `INDEX`, from 0.
+    #[inline(always)]
+    pub fn argument<K: Kernel, const INDEX: usize>(self) -> u64 {
+        // SAFETY: the registers of the current task.
+        unsafe { K::read(self.0, layout::ARGUMENTS[INDEX]) }
+    }
+
+    /// Whether the call is still under way, as far as the registers tell: work that a task does for `io_uring` on its way back
+    /// to user space comes after.
+    #[inline(always)]
+    pub fn under_way<K: Kernel>(self) -> bool {
+        match layout::RESULT {
+            // SAFETY: the registers of the current task.
+            Some((offset, pending)) => unsafe { K::read::<i64>(self.0, offset) == pending },
+            None => true,
+        }
+    }
+}
+
+/// Whether the task is in a call of a 32-bit program, whose numbers are others.
+///
+/// # Safety
+/// `task` is the current task.
+#[inline(always)]
+pub unsafe fn is_compat<K: Kernel>(task: *const u8, status_offset: u32) -> bool {
+    // SAFETY: as promised.
+    unsafe { K::read::<layout::Status>(task, status_offset) as u64 & layout::COMPAT != 0 }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! The ring and the counters.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query},
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use ebpf_abi::{Counter, limit};
+
+use crate::setting;
+
+#[map]
+static RING: RingBuf = RingBuf::with_byte_size(limit::RING_BYTES, 0);
+
+/// All counters of a CPU.
+pub type Counters = [u64; Counter::COUNT as usize];
+
+#[map]
+static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's counters.
+#[inline(always)]
+pub fn counters() -> Option<*mut Counters> {
+    COUNTERS.get_ptr_mut(0)
+}
+
+/// Adds to a counter.
+///
+/// # Safety
+/// `counters` is what [`counters`] gave.
+#[inline(always)]
+pub unsafe fn add(counters: *mut Counters, counter: Counter, amount: u64) {
+    // SAFETY: as promised; the index is in the array.
+    unsafe { *counters.cast::<u64>().add(counter as usize) += amount };
+}
+
+/// Adds to a counter of this CPU.
+#[inline(always)]
+pub fn count(counter: Counter, amount: u64) {
+    if let Some(counters) = counters() {
+        // SAFETY: just given.
+        unsafe { add(counters, counter, amount) };
+    }
+}
+
+/// Bytes that wait for the reader.
+#[inline(always)]
+fn waiting() -> u64 {
+    // SAFETY: a helper on a map.
+    unsafe { bpf_ringbuf_query((&raw const RING).cast_mut().cast(), BPF_RB_AVAIL_DATA as u64) }
+}
+
+/// Wakes the reader: a connection moves much before anybody has said what to do with it.
+#[inline(always)]
+pub fn wake() {
+    if let Some(record) = RING.reserve::<u64>(0) {
+        record.discard(BPF_RB_FORCE_WAKEUP as u64);
+    }
+}
+
+/// Puts `bytes` bytes at `record` into the ring. The reader looks by itself; it is woken only when much waits.
+///
+/// # Safety
+/// `record` has as many bytes; `counters` is what [`counters`] gave.
+#[inline(always)]
+pub unsafe fn output_counted(counters: *mut Counters, record: *const u8, bytes: u32) {
+    let flags = if waiting() > setting!(ring_wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // SAFETY: as promised; the verifier checks it.
+    unsafe {
+        if bpf_ringbuf_output((&raw const RING).cast_mut().cast(), record.cast_mut().cast(), bytes as u64, flags as u64) != 0 {
+            add(counters, Counter::RingLostRecords, 1);
+            add(counters, Counter::RingLostBytes, bytes as u64);
+        }
+    }
+}
+
+/// As [`output_counted`].
+///
+/// # Safety
+/// `record` has as many bytes.
+#[inline(always)]
+pub unsafe fn output(record: *const u8, bytes: u32) {
+    if let Some(counters) = counters() {
+        // SAFETY: as promised.
+        unsafe { output_counted(counters, record, bytes) };
+    }
+}
+
+/// As [`output`], of a value.
+#[inline(always)]
+pub fn output_value<T>(record: &T) {
+    // SAFETY: a reference has its type's bytes.
+    unsafe { output(core::ptr::from_ref(record).cast(), size_of::<T>() as u32) };
+}

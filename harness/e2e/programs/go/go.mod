@@ -1,0 +1,3 @@
+module px.dev/harness/traffic
+
+go 1.22
