@@ -41,6 +41,8 @@ pub(super) trait Handler {
     fn missed(&mut self, len: u64);
     /// That message is complete.
     fn done(&mut self, at: MonoNs);
+    /// The same, but nobody saw when its last bytes passed; `last_at` is when anything did before that was found out.
+    fn done_unseen(&mut self, last_at: MonoNs);
     /// Its end is lost.
     fn cut(&mut self);
     /// The place in the stream is lost; `seen` is when the missing bytes passed, if that is known.
@@ -193,7 +195,10 @@ impl Reader {
                     return;
                 }
                 self.state = State::Start;
-                handler.done(seen.unwrap_or(last_at));
+                match seen {
+                    Some(at) => handler.done(at),
+                    None => handler.done_unseen(last_at),
+                }
                 if taken == len {
                     return;
                 }

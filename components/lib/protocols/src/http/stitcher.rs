@@ -249,6 +249,10 @@ impl Handler for Requests<'_> {
         self.stitcher.emit_if_complete(self.sink);
     }
 
+    fn done_unseen(&mut self, last_at: MonoNs) {
+        self.done(last_at);
+    }
+
     fn cut(&mut self) {
         if let Some(request) = self.stitcher.requests.back_mut().filter(|_| self.stitcher.reading) {
             request.complete = true;
@@ -367,6 +371,10 @@ impl Handler for Responses<'_> {
 
     fn done(&mut self, at: MonoNs) {
         self.finish(Passed::Until(at));
+    }
+
+    fn done_unseen(&mut self, _: MonoNs) {
+        self.finish(Passed::Unseen);
     }
 
     fn cut(&mut self) {
