@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use collectors::{Collectors, Settings, State, Status, WayChoice};
+use collectors::{Collector, Collectors, Settings, State, Status, WayChoice};
 use ids::{Asid, Upid};
 use table_store::{Budget, TableStore};
 use tokio::sync::oneshot;
@@ -76,7 +76,10 @@ fn collect(args: &PemArgs, asid: Asid) -> Collectors {
         Capture::Auto => WayChoice::Auto,
         Capture::SocketLayer => WayChoice::SocketLayer,
         Capture::SyscallExit => WayChoice::CallExit,
-        Capture::Off => return Collectors { statuses: Vec::new(), source: None },
+        Capture::Off => {
+            let off = |collector| Status { collector, state: State::Off };
+            return Collectors { statuses: [Collector::SocketData, Collector::SocketState, Collector::Process].map(off).into(), source: None };
+        }
     };
     Collectors::start(&Settings { way, ring_bytes: args.ring_bytes, asid })
 }
@@ -148,7 +151,9 @@ mod tests {
         };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let pem = start(&args, Asid(1), &stop, &tasks).unwrap();
-        assert!(pem.statuses().is_empty() && pem.store().table("http_events").is_some());
+        assert!(pem.store().table("http_events").is_some());
+        let statuses: Vec<_> = pem.statuses().iter().map(ToString::to_string).collect();
+        assert_eq!(statuses, ["socket data: off", "socket state: off", "process: off"]);
         stop.cancel();
         tasks.close();
         tasks.wait().await;

@@ -187,7 +187,10 @@ fn tell_status(pipeline: &mut Pipeline, now: MonoNs, status: &CollectorStatus) {
             pipeline.collector_status(now, &name, Status::Ok, "", "{}");
             pipeline.probe_status(now, &name, &hook, Status::Ok, "");
         }
-        State::Off => {}
+        State::Off => {
+            pipeline.collector_status(now, &name, Status::Cancelled, "off: it was not asked for", "{}");
+            pipeline.probe_status(now, &name, &name, Status::Cancelled, "off: it was not asked for");
+        }
         State::Failed { reason, remedy } => {
             let error = format!("{reason}; {remedy}");
             pipeline.collector_status(now, &name, Status::FailedPrecondition, &error, "{}");

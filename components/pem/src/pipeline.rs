@@ -13,6 +13,7 @@ use crate::rows::Rows;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Ok = 0,
+    Cancelled = 1,
     ResourceUnavailable = 11,
     FailedPrecondition = 13,
 }

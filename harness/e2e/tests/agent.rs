@@ -124,6 +124,20 @@ fn every_collector_and_hook_tells_its_state() -> Result<()> {
 }
 
 #[test]
+fn collectors_that_were_not_asked_for_say_that_they_are_off() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let vizier = Vizier::start(&["--capture", "off"])?;
+    for name in ["stirling_error", "probe_status"] {
+        let rows = eventually("states", || Ok(Some(table(&vizier, name)?).filter(|rows| rows.len() >= 3)))?;
+        assert!(rows.iter().all(|row| row["status"] == 1), "{rows:#?}");
+        assert!(rows.iter().all(|row| row["error"].as_str().is_some_and(|text| text.starts_with("off"))), "{rows:#?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_port_in_use_is_named_and_the_agent_ends() -> Result<()> {
     if skipped() {
         return Ok(());
