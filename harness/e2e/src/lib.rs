@@ -6,11 +6,13 @@
 //! ```
 
 mod check;
+mod docker;
 mod process;
 mod runtime;
 mod vizier;
 
 pub use check::{Expected, Side, compare};
+pub use docker::{Docker, target_folder};
 pub use process::{Process, binary, eventually};
 pub use runtime::{Request, Runtime, Server, nginx, requests, send};
 pub use vizier::{Vizier, skip_reason};

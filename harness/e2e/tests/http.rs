@@ -2,11 +2,11 @@
 #![allow(clippy::print_stdout, reason = "says why it was skipped")]
 
 use std::io::{Read as _, Write as _};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
-use e2e::{Expected, Runtime, Server, Side, Vizier, compare, nginx, requests, send, skip_reason};
+use e2e::{Expected, Process, Runtime, Server, Side, Vizier, compare, nginx, requests, send, skip_reason};
 
 const BOTH_SIDES: &[(Side, usize)] = &[(Side::Client, 1), (Side::Server, 1)];
 
@@ -128,6 +128,43 @@ fn clients_that_live_for_milliseconds_are_captured_whole() -> Result<()> {
     assert!(faults.is_empty(), "{faults}");
     let bodies = rows.iter().filter(|row| row["req_method"] != "HEAD" && row["resp_body"] == "hello").count();
     assert_eq!(bodies, rows.iter().filter(|row| row["req_method"] != "HEAD").count());
+    Ok(())
+}
+
+/// What a person tries first. Its answers come in several small writes, with HTTP/1.0, and end with the connection.
+#[test]
+fn pythons_own_file_server_and_curl_are_captured() -> Result<()> {
+    if skipped() {
+        return Ok(());
+    }
+    let vizier = Vizier::start(&[])?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("file"), "from a file")?;
+    let mut python = Command::new("python3");
+    python.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(folder.path()).arg("0");
+    let mut python = Process::start("http.server", python.stderr(Stdio::null()))?;
+    let line = python.line()?;
+    let port: u16 = line.split(' ').skip_while(|word| *word != "port").nth(1).with_context(|| line.clone())?.parse()?;
+    let kinds = [("GET", "/file", 200), ("HEAD", "/file", 200), ("GET", "/missing", 404), ("GET", "/", 200)];
+    let requests = kinds.iter().cycle().take(24).enumerate();
+    let requests: Vec<_> = requests
+        .map(|(n, (method, path, status))| e2e::Request {
+            method,
+            path: format!("{path}?m=fileserver-{n}"),
+            body_bytes: 0,
+            status: *status,
+            size: 0,
+        })
+        .collect();
+    curl_each(&format!("http://127.0.0.1:{port}"), &requests)?;
+    let rows = vizier.settled_rows("fileserver", 48)?;
+    let faults = compare(&Expected { requests: &requests, sides: BOTH_SIDES, contract_bodies: false }, &rows);
+    assert!(faults.is_empty(), "{faults}");
+    for row in
+        rows.iter().filter(|row| row["req_method"] == "GET" && row["req_path"].as_str().is_some_and(|path| path.starts_with("/file")))
+    {
+        assert_eq!(row["resp_body_size"], 11, "{row}");
+    }
     Ok(())
 }
 
