@@ -10,6 +10,8 @@ pub struct Offsets {
     pub sock_local_port: u32,
     /// `sock.__sk_common.skc_dport`
     pub sock_remote_port: u32,
+    /// `sock.__sk_common.skc_portpair`: both ports, one word
+    pub sock_ports: u32,
     /// `sock.__sk_common.skc_rcv_saddr`
     pub sock_local_v4: u32,
     /// `sock.__sk_common.skc_daddr`
@@ -98,8 +100,6 @@ pub struct Offsets {
     pub signal_live: u32,
     /// `signal_struct.group_exit_code`
     pub signal_group_exit_code: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 impl Offsets {
@@ -108,6 +108,7 @@ impl Offsets {
         sock_family: 0,
         sock_local_port: 0,
         sock_remote_port: 0,
+        sock_ports: 0,
         sock_local_v4: 0,
         sock_remote_v4: 0,
         sock_local_v6: 0,
@@ -152,7 +153,6 @@ impl Offsets {
         mm_arguments_end: 0,
         signal_live: 0,
         signal_group_exit_code: 0,
-        reserved: 0,
     };
 
     /// The kernel has no such field.

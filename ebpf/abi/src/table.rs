@@ -14,6 +14,8 @@ pub mod socket_flag {
     pub const DATAGRAMS: u8 = 1 << 4;
     /// The verdict is `ignore`, for good.
     pub const IGNORED: u8 = 1 << 5;
+    /// Its addresses are IPv6.
+    pub const IPV6: u8 = 1 << 6;
 }
 
 /// What is remembered of a socket, by the address of its `struct sock`.

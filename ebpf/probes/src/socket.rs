@@ -4,7 +4,7 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns, macros::map, maps::LruHashMap};
 use ebpf_abi::{
     Closed, Copied, Counter, Header, Kind, Opened, Socket, SocketId, VERDICT_IGNORE, VerdictEntry, flag, limit,
-    socket_flag::{ANNOUNCED, CLIENT, DATAGRAMS, FRESH, IGNORED, SERVER},
+    socket_flag::{ANNOUNCED, CLIENT, DATAGRAMS, FRESH, IGNORED, IPV6, SERVER},
 };
 
 use crate::{
@@ -78,25 +78,43 @@ pub unsafe fn receive_position<K: Kernel>(tcp: *const u8) -> u32 {
 unsafe fn tuple<K: Kernel>(sk: *const u8, family: u16) -> u64 {
     // SAFETY: fields of a socket of this family.
     unsafe {
-        let local: u16 = K::read(sk, offset!(sock_local_port));
-        let remote: u16 = K::read(sk, offset!(sock_remote_port));
+        let ports: u32 = K::read(sk, offset!(sock_ports));
         let address: u32 = match family {
             INET6 => K::read(sk, offset!(sock_remote_v6) + 12),
             _ => K::read(sk, offset!(sock_remote_v4)),
         };
-        (address as u64) << 32 | (remote as u64) << 16 | local as u64
+        (address as u64) << 32 | ports as u64
     }
 }
 
-/// The socket's entry, if there is one for this use of it.
+/// The entry at the socket's address: for this use of it, or for an earlier one.
+#[inline(always)]
+pub fn at(sk: *const u8) -> Option<*mut Socket> {
+    SOCKETS.get_ptr_mut(&(sk as u64))
+}
+
+/// Whether an entry is for this use of the socket.
 ///
 /// # Safety
-/// `sk` is a socket of `family`.
+/// `sk` is a socket of `family`, `entry` a map's value.
 #[inline(always)]
-pub unsafe fn find<K: Kernel>(sk: *const u8, family: u16) -> Option<*mut Socket> {
-    let entry = SOCKETS.get_ptr_mut(&(sk as u64))?;
-    // SAFETY: as promised; a map's value.
-    unsafe { ((*entry).tuple == tuple::<K>(sk, family)).then_some(entry) }
+pub unsafe fn is_of<K: Kernel>(entry: *mut Socket, sk: *const u8, family: u16) -> bool {
+    // SAFETY: as promised.
+    unsafe { (*entry).tuple == tuple::<K>(sk, family) }
+}
+
+/// Whether an entry is for this use of the socket, and nothing is wanted of it. Two reads at most, and none of an entry that is wanted:
+/// the family is the entry's. A socket of another kind at the same address has its ports and addresses in the same place.
+///
+/// # Safety
+/// `sk` is a socket, `entry` a map's value.
+#[inline(always)]
+pub unsafe fn is_ignored<K: Kernel>(entry: *mut Socket, sk: *const u8) -> bool {
+    // SAFETY: as promised.
+    unsafe {
+        let flags = (*entry).flags;
+        flags & IGNORED != 0 && is_of::<K>(entry, sk, if flags & IPV6 != 0 { INET6 } else { INET })
+    }
 }
 
 /// The entry that was made when the socket began to connect. Its local port was not known then: it is now.
@@ -108,7 +126,7 @@ pub unsafe fn connecting<K: Kernel>(sk: *const u8, family: u16) -> Option<*mut S
     let entry = SOCKETS.get_ptr_mut(&(sk as u64))?;
     // SAFETY: as promised; a map's value.
     unsafe {
-        if (*entry).flags != FRESH | CLIENT {
+        if (*entry).flags & !IPV6 != FRESH | CLIENT {
             return None;
         }
         (*entry).tuple = tuple::<K>(sk, family);
@@ -151,7 +169,7 @@ pub unsafe fn insert<K: Kernel>(
         send_start: start.send,
         receive_start: start.receive,
         copied: Copied { sent: 0, received: 0 },
-        flags,
+        flags: flags | if family == INET6 { IPV6 } else { 0 },
         reserved: [0; 7],
     };
     let _ = SOCKETS.insert(&key, &value, policy);

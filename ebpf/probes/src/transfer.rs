@@ -46,14 +46,36 @@ pub struct Moved {
     pub bytes: u32,
 }
 
+/// Counts what an ignored socket moved; whether it is one. Asked first: of most sockets nothing but their counts is wanted.
+///
+/// Who makes the call is not looked at. A socket is ignored only after a visible process has used it; should a process outside get hold of it,
+/// its bytes are in the counts that the close tells anyway, since those are TCP's own.
+///
+/// # Safety
+/// `sk` is the socket of the call, `known` what [`socket::at`] gave.
+#[inline(always)]
+pub unsafe fn count_ignored<K: Kernel>(sk: *const u8, known: Option<*mut ebpf_abi::Socket>, moved: Moved) -> bool {
+    // SAFETY: as promised.
+    unsafe {
+        match known {
+            Some(entry) if socket::is_ignored::<K>(entry, sk) => {
+                socket::add(entry, moved.sent, moved.bytes);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Counts, announces, copies. With `MESSAGES` the memory may be an array of messages that one call moved. `place` is asked only if bytes are wanted.
 ///
 /// # Safety
-/// `task` is the current task, `sk` the socket of the call.
+/// `task` is the current task, `sk` the socket of the call, `known` what [`socket::at`] gave; it was asked whether it is ignored.
 #[inline(always)]
 pub unsafe fn transfer<K: Kernel, const MESSAGES: bool>(
     task: *const u8,
     sk: *const u8,
+    known: Option<*mut ebpf_abi::Socket>,
     slot: Slot,
     moved: Moved,
     place: impl FnOnce() -> Memory,
@@ -74,9 +96,9 @@ pub unsafe fn transfer<K: Kernel, const MESSAGES: bool>(
         if protocol == socket::TCP && tcp.is_null() {
             return;
         }
-        let entry = match socket::find::<K>(sk, family) {
-            Some(entry) => entry,
-            None => match first_seen::<K>(sk, tcp, family, protocol, moved) {
+        let entry = match known {
+            Some(entry) if socket::is_of::<K>(entry, sk, family) => entry,
+            _ => match first_seen::<K>(sk, tcp, family, protocol, moved) {
                 Some(entry) => entry,
                 None => return,
             },

@@ -14,6 +14,7 @@ pub(crate) fn from_btf(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         sock_family: btf.offset_of("sock", "__sk_common.skc_family")?,
         sock_local_port: btf.offset_of("sock", "__sk_common.skc_num")?,
         sock_remote_port: btf.offset_of("sock", "__sk_common.skc_dport")?,
+        sock_ports: btf.offset_of("sock", "__sk_common.skc_portpair")?,
         sock_local_v4: btf.offset_of("sock", "__sk_common.skc_rcv_saddr")?,
         sock_remote_v4: btf.offset_of("sock", "__sk_common.skc_daddr")?,
         sock_local_v6: btf.offset_of("sock", "__sk_common.skc_v6_rcv_saddr")?,
@@ -58,6 +59,5 @@ pub(crate) fn from_btf(btf: &Btf<'_>) -> Result<Offsets, BtfError> {
         mm_arguments_end: btf.offset_of("mm_struct", "arg_end")?,
         signal_live: btf.offset_of("signal_struct", "live.counter")?,
         signal_group_exit_code: btf.offset_of("signal_struct", "group_exit_code")?,
-        reserved: 0,
     })
 }

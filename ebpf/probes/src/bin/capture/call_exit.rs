@@ -8,8 +8,8 @@ use probes::{
     copy::{self, MESSAGE_BYTES, MESSAGE_LENGTH, Memory, Shape},
     file,
     kernel::{Kernel, Probe},
-    offset, process, ring,
-    transfer::{MSG_OOB, MSG_TRUNC, Moved, NOT_CONSUMING, Slot, transfer},
+    offset, process, ring, socket,
+    transfer::{MSG_OOB, MSG_TRUNC, Moved, NOT_CONSUMING, Slot, count_ignored, transfer},
 };
 
 /// A system call returns.
@@ -62,8 +62,11 @@ unsafe fn on_exit(registers: Registers, result: i64) {
         if bytes == 0 {
             return;
         }
-        let moved = Moved { sent, bytes };
-        transfer::<Probe, true>(task, sk, Slot::Receive, moved, || place(registers, call, result as u32));
+        let (moved, known) = (Moved { sent, bytes }, socket::at(sk));
+        if count_ignored::<Probe>(sk, known, moved) {
+            return;
+        }
+        transfer::<Probe, true>(task, sk, known, Slot::Receive, moved, || place(registers, call, result as u32));
     }
 }
 

@@ -8,8 +8,8 @@ use probes::{
     copy::{self, Memory, Shape},
     file,
     kernel::{Direct, Kernel},
-    message, offset, process, ring,
-    transfer::{MSG_OOB, MSG_TRUNC, Moved, NOT_CONSUMING, Slot, transfer},
+    message, offset, process, ring, socket,
+    transfer::{MSG_OOB, MSG_TRUNC, Moved, NOT_CONSUMING, Slot, count_ignored, transfer},
 };
 
 /// `PF_IO_WORKER` and `PF_KTHREAD`: their registers belong to no call.
@@ -42,6 +42,10 @@ unsafe fn on_message(sk: *const u8, result: i32, sent: bool, flags: u64) {
         if result <= 0 {
             return on_nothing(sk, result);
         }
+        let (moved, known) = (Moved { sent, bytes: result as u32 }, socket::at(sk));
+        if count_ignored::<Direct>(sk, known, moved) {
+            return;
+        }
         // A socket without a file is the kernel's own: the call under way, if any, is about something else.
         let socket: *const u8 = Direct::read(sk, offset!(sock_socket));
         if socket.is_null() || Direct::read::<*const u8>(socket, offset!(socket_file)).is_null() {
@@ -49,8 +53,7 @@ unsafe fn on_message(sk: *const u8, result: i32, sent: bool, flags: u64) {
         }
         let task = Direct::task();
         let slot = if sent { Slot::Send } else { Slot::Receive };
-        let moved = Moved { sent, bytes: result as u32 };
-        transfer::<Direct, false>(task, sk, slot, moved, || place(task, sk, moved, flags));
+        transfer::<Direct, false>(task, sk, known, slot, moved, || place(task, sk, moved, flags));
     }
 }
 
