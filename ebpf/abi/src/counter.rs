@@ -16,7 +16,7 @@ pub enum Counter {
     UnseenBytes = 5,
     /// Operations by `io_uring` (way A) or calls that hand it work (way B).
     IoUring = 6,
-    /// Calls of 32-bit programs, left out.
+    /// Calls of 32-bit programs, left out. Way B does not look up what their descriptors are: `read` and `write` of files are among them.
     Compat = 7,
     /// Calls on sockets with kernel TLS or another upper protocol, left out.
     UpperProtocol = 8,

@@ -58,6 +58,13 @@ pub mod call {
     pub const PREADV2: u64 = 327;
     pub const PWRITEV2: u64 = 328;
     pub const IO_URING_ENTER: u64 = 426;
+
+    /// Whether a 32-bit program's call of this number may move bytes over a socket: `read`, `write`, `socketcall`, `readv`, `writev`, `sendfile`,
+    /// `sendfile64`, `splice`, `recvmmsg`, `sendmmsg`, `sendto`, `sendmsg`, `recvfrom`, `recvmsg`, `preadv2`, `pwritev2`, `recvmmsg_time64`.
+    #[inline(always)]
+    pub fn moves_bytes_if_compat(number: u64) -> bool {
+        matches!(number, 3 | 4 | 102 | 145 | 146 | 187 | 239 | 313 | 337 | 345 | 369..=372 | 378 | 379 | 417)
+    }
 }
 
 /// Numbers of the calls that move bytes over sockets.
@@ -79,6 +86,13 @@ pub mod call {
     pub const PREADV2: u64 = 286;
     pub const PWRITEV2: u64 = 287;
     pub const IO_URING_ENTER: u64 = 426;
+
+    /// Whether a 32-bit program's call of this number may move bytes over a socket: `read`, `write`, `readv`, `writev`, `sendfile`, `sendfile64`,
+    /// `send`, `sendto`, `recv`, `recvfrom`, `sendmsg`, `recvmsg`, `splice`, `recvmmsg`, `sendmmsg`, `preadv2`, `pwritev2`, `recvmmsg_time64`.
+    #[inline(always)]
+    pub fn moves_bytes_if_compat(number: u64) -> bool {
+        matches!(number, 3 | 4 | 145 | 146 | 187 | 239 | 289..=292 | 296 | 297 | 340 | 365 | 374 | 392 | 393 | 417)
+    }
 }
 
 impl Registers {

@@ -24,7 +24,7 @@ pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
 #[derive(Clone, Copy)]
 struct Call {
     number: u64,
-    descriptor: u32,
+    /// What `splice` finds otherwise.
     sent: bool,
     /// Of a receiving or sending call that has them.
     flags: u64,
@@ -36,25 +36,35 @@ unsafe fn on_exit(registers: Registers, result: i64) {
         return;
     }
     let number = registers.number::<Probe>();
-    let Some(call) = classify(registers, number) else { return };
-    if process::is_self() || (!call.sent && call.flags & NOT_CONSUMING != 0) {
+    if number == call::IO_URING_ENTER {
+        return ring::count(Counter::IoUring, 1);
+    }
+    let (sends, moves_bytes_if_compat) = (sends(number), call::moves_bytes_if_compat(number));
+    if sends.is_none() && !moves_bytes_if_compat || process::is_self() {
         return;
     }
     // SAFETY: the current task.
     unsafe {
         let task = Probe::task();
-        let mut sk = file::sock_of(task, call.descriptor);
-        let mut sent = call.sent;
+        // Before anything is made of the number or the arguments, which mean something else there.
+        if arch::is_compat::<Probe>(task, offset!(task_thread_status)) {
+            if moves_bytes_if_compat {
+                ring::count(Counter::Compat, 1);
+            }
+            return;
+        }
+        let Some(mut sent) = sends else { return };
+        let call = Call { number, sent, flags: flags(registers, number) };
+        if !sent && call.flags & NOT_CONSUMING != 0 {
+            return;
+        }
+        let mut sk = file::sock_of(task, registers.argument::<Probe, 0>() as u32);
         if sk.is_null() && number == call::SPLICE {
             // From a pipe to a socket; the other way was looked at first.
             sk = file::sock_of(task, registers.argument::<Probe, 2>() as u32);
             sent = true;
         }
         if sk.is_null() {
-            return;
-        }
-        if arch::is_compat::<Probe>(task, offset!(task_thread_status)) {
-            ring::count(Counter::Compat, 1);
             return;
         }
         let several = number == call::SENDMMSG || number == call::RECVMMSG;
@@ -70,23 +80,24 @@ unsafe fn on_exit(registers: Registers, result: i64) {
     }
 }
 
-/// Whether this call is of those that move bytes, and which way.
+/// Whether a call sends, or receives; `None` if it is none of those that move bytes. `splice` is looked at both ways.
 #[inline(always)]
-fn classify(registers: Registers, number: u64) -> Option<Call> {
-    let (sent, flags) = match number {
-        call::READ | call::READV | call::PREADV2 | call::SPLICE => (false, 0),
-        call::WRITE | call::WRITEV | call::PWRITEV2 | call::SENDFILE => (true, 0),
-        call::RECVFROM | call::RECVMMSG => (false, registers.argument::<Probe, 3>()),
-        call::SENDTO | call::SENDMMSG => (true, registers.argument::<Probe, 3>()),
-        call::RECVMSG => (false, registers.argument::<Probe, 2>()),
-        call::SENDMSG => (true, registers.argument::<Probe, 2>()),
-        call::IO_URING_ENTER => {
-            ring::count(Counter::IoUring, 1);
-            return None;
-        }
-        _ => return None,
-    };
-    Some(Call { number, descriptor: registers.argument::<Probe, 0>() as u32, sent, flags })
+fn sends(number: u64) -> Option<bool> {
+    match number {
+        call::READ | call::READV | call::PREADV2 | call::SPLICE | call::RECVFROM | call::RECVMMSG | call::RECVMSG => Some(false),
+        call::WRITE | call::WRITEV | call::PWRITEV2 | call::SENDFILE | call::SENDTO | call::SENDMMSG | call::SENDMSG => Some(true),
+        _ => None,
+    }
+}
+
+/// The call's flags, if it has them.
+#[inline(always)]
+fn flags(registers: Registers, number: u64) -> u64 {
+    match number {
+        call::RECVFROM | call::RECVMMSG | call::SENDTO | call::SENDMMSG => registers.argument::<Probe, 3>(),
+        call::RECVMSG | call::SENDMSG => registers.argument::<Probe, 2>(),
+        _ => 0,
+    }
 }
 
 /// The call's result counts messages: their lengths are beside them.
