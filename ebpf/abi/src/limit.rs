@@ -4,7 +4,7 @@
 /// looks every 20 ms leaves 0.6 MiB in it: a quarter of a second of a stalled reader fits several times.
 pub const RING_BYTES: u32 = 16 << 20;
 
-/// Sockets remembered at once (least recently used leave first): twice what one process may open by default on large hosts,
+/// Sockets remembered at once unless settings say otherwise (least recently used leave first): twice what one process may open by default on large hosts,
 /// some 8 MiB of kernel memory.
 pub const SOCKETS_MAX: u32 = 1 << 16;
 
@@ -37,9 +37,9 @@ pub const UNKNOWN_WAKE_BYTES: u32 = 64 * 1024;
 /// chunk and each page that was gone. 64 segments take two steps each; what lies behind is counted.
 pub const COPY_STEPS_MAX: u32 = 160;
 
-/// Messages of one `sendmmsg` or `recvmmsg` that are followed. The kernel takes up to 1024; programs send some dozens, and each costs the
-/// verifier of way B a step of a loop.
-pub const MESSAGES_MAX: u32 = 256;
+/// Messages of one call. `sendmmsg` takes no more of a longer array (`UIO_MAXIOV`). `recvmmsg` does: way B, which has to add up their lengths to
+/// know the place of the first, leaves such a call out, and counts it.
+pub const MESSAGES_MAX: u32 = 1024;
 
 /// Bytes of a command line kept.
 pub const CMDLINE_BYTES: usize = 1024;

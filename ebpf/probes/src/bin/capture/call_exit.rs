@@ -100,18 +100,23 @@ fn flags(registers: Registers, number: u64) -> u64 {
     }
 }
 
-/// The call's result counts messages: their lengths are beside them.
+/// The call's result counts messages: their lengths are beside them. 0 if there are too many, or one cannot be
+/// read: the place of the others is not known then.
 #[inline(always)]
 fn moved_by_messages(vector: u64, messages: u32) -> u32 {
     let mut bytes = 0u32;
     for index in 0..limit::MESSAGES_MAX {
         if index >= messages {
-            break;
+            return bytes;
         }
         let Some(length) = copy::read_user::<u32>(vector + index as u64 * MESSAGE_BYTES + MESSAGE_LENGTH) else { break };
         bytes = bytes.wrapping_add(length);
     }
-    bytes
+    if messages == limit::MESSAGES_MAX {
+        return bytes;
+    }
+    ring::count(Counter::MessagesUnplaced, messages as u64);
+    0
 }
 
 /// Where the call has its bytes.

@@ -87,7 +87,8 @@ fn messages(registers: Registers, number: u64, sk: *const u8) -> message::Call {
     message::Call {
         number: number as u32,
         vector: registers.argument::<Direct, 1>(),
-        messages: if messages > limit::MESSAGES_MAX { limit::MESSAGES_MAX } else { messages },
+        // The kernel does no more of those that are sent; of those that are received it does all.
+        messages: if number == call::SENDMMSG && messages > limit::MESSAGES_MAX { limit::MESSAGES_MAX } else { messages },
         sock_address: sk as u64,
     }
 }
