@@ -81,7 +81,7 @@ fn collect(args: &PemArgs, asid: Asid) -> Collectors {
             return Collectors { statuses: [Collector::SocketData, Collector::SocketState, Collector::Process].map(off).into(), source: None };
         }
     };
-    Collectors::start(&Settings { way, ring_bytes: args.ring_bytes, asid })
+    Collectors::start(&Settings { way, ring_bytes: args.ring_bytes, asid, ..Settings::default() })
 }
 
 fn log(statuses: &[Status]) {

@@ -65,6 +65,8 @@ fn load(settings: &Settings) -> Result<(Ebpf, Layout), Error> {
         .override_global("OFFSETS", layout.offsets.as_bytes(), true)
         .override_global("SETTINGS", globals.as_bytes(), true)
         .map_max_entries("RING", settings.ring_bytes)
+        .map_max_entries("SOCKETS", settings.sockets_max)
+        .map_max_entries("VERDICTS", settings.sockets_max)
         .load(ebpf_objects::CAPTURE)?;
     Ok((ebpf, layout))
 }

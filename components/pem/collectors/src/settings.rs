@@ -7,13 +7,16 @@ pub struct Settings {
     pub way: WayChoice,
     /// Bytes of the ring: a power of two, at least a page.
     pub ring_bytes: u32,
+    /// Sockets remembered at once; least recently used ones are forgotten, and begin anew with their next call.
+    pub sockets_max: u32,
     /// Who this agent is, for the processes' ids.
     pub asid: Asid,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { way: WayChoice::Auto, ring_bytes: ebpf_abi::limit::RING_BYTES, asid: Asid(1) }
+        let (ring_bytes, sockets_max) = (ebpf_abi::limit::RING_BYTES, ebpf_abi::limit::SOCKETS_MAX);
+        Settings { way: WayChoice::Auto, ring_bytes, sockets_max, asid: Asid(1) }
     }
 }
 

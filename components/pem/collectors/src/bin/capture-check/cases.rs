@@ -1,19 +1,26 @@
 //! Kinds of traffic. Each runs in a child, with both ends of its connections, and says what it does.
 
+mod decided;
+mod several;
+mod unseen;
+
 use std::{
     io::{Read as _, Seek as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::unix::net::UnixDatagram,
     ptr, thread,
 };
+
+use collectors::Way;
 
 use ebpf_abi::limit;
 
 use crate::{
     expect::{Expected, hex},
     sys::{
-        Pair, connect, done, message, messages, ok, pattern, read, readv, ready, recvfrom, recvmmsg, recvmsg, say_moved, say_process,
-        say_received, say_sent, segments, sendmmsg, sendmsg, sendto, write, writev,
+        Pair, connect, done, message, ok, pattern, preadv2, pwritev2, read, readv, ready, receive_descriptor, recvfrom, recvmsg, say_moved,
+        say_of, say_process, say_received, say_received_untold, say_sent, segments, send_descriptor, sendmsg, sendto, write, writev,
     },
 };
 
@@ -25,16 +32,16 @@ pub struct Case {
     pub name: &'static str,
     /// What the child does.
     pub run: fn(),
-    /// Whether the openings are seen.
-    pub fresh: bool,
-    /// Connections with the same two ports, one after the other.
-    pub generations: usize,
+    /// Connections with the same two ports, one after the other: whether the opening of each is seen.
+    pub openings: &'static [bool],
+    /// Sockets that the programs remember, if not as many as they do by default.
+    pub sockets_max: Option<u32>,
     /// What else must hold.
     pub judge: fn(&Exits, &Expected) -> Result<(), String>,
 }
 
 const fn case(name: &'static str, run: fn()) -> Case {
-    Case { name, run, fresh: true, generations: 1, judge: |_, _| Ok(()) }
+    Case { name, run, openings: &[true], sockets_max: None, judge: |_, _| Ok(()) }
 }
 
 const IPV4: &str = "127.0.0.1:0";
@@ -47,8 +54,11 @@ pub const ALL: &[Case] = &[
     case("ipv4_mapped", || exchange("[::]:0", write, read)),
     case("vectors_of_64", vectors),
     case("messages_of_64", messages_of_64),
-    case("several_messages", several_messages),
-    case("messages_one_after_the_other", messages_one_after_the_other),
+    case("several_messages", several::several_messages),
+    case("messages_one_after_the_other", several::one_after_the_other),
+    case("messages_fail_part_way", several::fail_part_way),
+    case("messages_without_end", several::without_end),
+    case("positional_vectors", positional_vectors),
     case("peek", peek),
     case("urgent", urgent),
     case("partial_write", partial_write),
@@ -56,13 +66,22 @@ pub const ALL: &[Case] = &[
     case("more_than_inference_needs", more_than_inference_needs),
     case("sendfile", sendfile),
     case("splice", splice),
+    case("truncated", unseen::truncated),
+    case("io_uring", unseen::io_uring),
+    case("kernel_tls", unseen::kernel_tls),
+    case("compat", unseen::compat),
     case("last_read_meets_fin", last_read_meets_fin),
     case("duplicated", duplicated),
     case("inherited", inherited),
+    case("passed", passed),
     Case { judge: killed_is_told, ..case("killed", killed) },
     case("page_gone", page_gone),
-    Case { generations: 2, ..case("same_ports_again", same_ports_again) },
-    Case { fresh: false, ..case("older_than_the_agent", older) },
+    Case { openings: &[true, true], ..case("same_ports_again", same_ports_again) },
+    Case { openings: &[false], ..case("older_than_the_agent", decided::older) },
+    Case { openings: &[false], ..case("older_and_accepted_without_a_backlog", decided::older_without_backlog) },
+    Case { openings: &[true, false], sockets_max: Some(decided::SOCKETS_MAX), ..case("forgotten", decided::forgotten) },
+    case("ignored", decided::ignored),
+    case("traced", decided::traced),
     case("files_and_pipes", files_and_pipes),
     case("datagrams", datagrams),
     case("nested_pid_namespace", nested),
@@ -71,6 +90,8 @@ pub const ALL: &[Case] = &[
 fn exchange(address: &str, send: fn(&TcpStream, &[u8]) -> usize, receive: fn(&TcpStream, &mut [u8]) -> usize) {
     ready();
     let pair = connect(address);
+    say_of("role", &pair.client, "Client");
+    say_of("role", &pair.server, "Server");
     ping_pong(&pair, send, receive);
     done();
 }
@@ -110,6 +131,18 @@ fn vectors() {
     done();
 }
 
+/// With an offset of -1, as programs do that choose flags: `preadv2` and `pwritev2` on a socket.
+fn positional_vectors() {
+    ready();
+    let pair = connect(IPV4);
+    let bytes = pattern(700, 35);
+    assert_eq!(pwritev2(&pair.client, &segments(&bytes, &[1, 0, 400])), bytes.len());
+    let got = vec![0; bytes.len()];
+    assert_eq!(preadv2(&pair.server, &segments(&got, &[300, 7])), bytes.len());
+    say_moved(&pair.client, &pair.server, &bytes);
+    done();
+}
+
 fn messages_of_64() {
     ready();
     let pair = connect(IPV4);
@@ -119,46 +152,6 @@ fn messages_of_64() {
     let vector = segments(&got, &sizes());
     assert_eq!(recvmsg(&pair.server, &mut message(&vector), 0), bytes.len());
     say_moved(&pair.client, &pair.server, &bytes);
-    done();
-}
-
-/// Sends three messages by one call and receives them by one call.
-fn messages_round(pair: &Pair, seed: u32) {
-    let parts: Vec<Vec<u8>> = (0..3).map(|index| pattern(100 + index * 50, seed + index as u32)).collect();
-    let vectors: Vec<_> = parts.iter().map(|part| segments(part, &[10, 20])).collect();
-    assert_eq!(sendmmsg(&pair.client, &mut messages(&vectors)), 3);
-    let all = parts.concat();
-    // Messages of 90 bytes: a stream fills each, but the last.
-    let got: Vec<Vec<u8>> = (0..5).map(|_| vec![0; 90]).collect();
-    let vectors: Vec<_> = got.iter().map(|part| segments(part, &[30])).collect();
-    assert_eq!(recvmmsg(&pair.server, &mut messages(&vectors)), 5);
-    assert_eq!(got.concat(), all);
-    say_moved(&pair.client, &pair.server, &all);
-}
-
-fn several_messages() {
-    ready();
-    let pair = connect(IPV4);
-    for round in 0..4 {
-        messages_round(&pair, round * 10);
-    }
-    done();
-}
-
-/// A call that fails after its first message must leave nothing behind for the next one, which uses the same array.
-fn messages_one_after_the_other() {
-    ready();
-    let pair = connect(IPV4);
-    pair.server.set_nonblocking(true).expect("nonblocking");
-    let got: Vec<Vec<u8>> = (0..3).map(|_| vec![0; 64]).collect();
-    let vectors: Vec<_> = got.iter().map(|part| segments(part, &[])).collect();
-    let mut array = messages(&vectors);
-    for round in 0..3 {
-        let bytes = pattern(64, 90 + round);
-        write(&pair.client, &bytes);
-        assert_eq!(recvmmsg(&pair.server, &mut array), 1);
-        say_moved(&pair.client, &pair.server, &bytes);
-    }
     done();
 }
 
@@ -192,7 +185,7 @@ fn urgent() {
     say_sent(&pair.client, Err(1));
     say_sent(&pair.client, Ok(&behind));
     say_received(&pair.server, Ok(&before));
-    say_received(&pair.server, Err(1));
+    say_received_untold(&pair.server, 1);
     say_received(&pair.server, Ok(&behind));
     done();
 }
@@ -291,7 +284,7 @@ fn splice_all(from: i32, to: i32, length: usize) {
 
 /// Through a pipe into a socket, and out of one.
 fn splice() {
-    ready();
+    let way = ready();
     let pair = connect(IPV4);
     let (head, body, tail) = (pattern(80, 11), pattern(3000, 12), pattern(40, 13));
     let (mut reader, mut writer) = std::io::pipe().expect("pipe");
@@ -309,7 +302,10 @@ fn splice() {
     say_sent(&pair.client, Err(body.len()));
     say_sent(&pair.client, Ok(&tail));
     say_received(&pair.server, Ok(&head));
-    say_received(&pair.server, Err(body.len()));
+    match way {
+        Way::SocketLayer => say_received_untold(&pair.server, body.len()),
+        Way::CallExit => say_received(&pair.server, Err(body.len())),
+    }
     say_received(&pair.server, Ok(&tail));
     close(pair);
     done();
@@ -359,6 +355,19 @@ fn duplicated() {
 
 /// Runs `child` in a process of its own; how it ended.
 fn fork(child: impl FnOnce()) -> i32 {
+    ended(start(child))
+}
+
+/// Waits for a process; how it ended.
+fn ended(pid: i32) -> i32 {
+    let mut status = 0;
+    // SAFETY: the status is an int.
+    ok(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
+    status
+}
+
+/// Starts `child` in a process of its own.
+fn start(child: impl FnOnce()) -> i32 {
     std::io::stdout().flush().expect("stdout");
     // SAFETY: this process has one thread.
     match ok(unsafe { libc::fork() } as isize) as i32 {
@@ -368,12 +377,7 @@ fn fork(child: impl FnOnce()) -> i32 {
             // SAFETY: ends the process.
             unsafe { libc::_exit(0) }
         }
-        pid => {
-            let mut status = 0;
-            // SAFETY: the status is an int.
-            ok(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-            status
-        }
+        pid => pid,
     }
 }
 
@@ -389,6 +393,25 @@ fn inherited() {
     let mut got = vec![0; bytes.len()];
     assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), bytes.len());
     say_moved(&pair.client, &pair.server, &bytes);
+    done();
+}
+
+/// Another process, which has nothing of the connection, is handed a descriptor of it, and uses it.
+fn passed() {
+    ready();
+    let (here, there) = UnixDatagram::pair().expect("UNIX sockets");
+    let (bytes, secret) = (pattern(256, 33), pattern(64, 34));
+    let pid = start(|| {
+        say_process();
+        write(&receive_descriptor(&there, &secret), &bytes);
+    });
+    let pair = connect(IPV4);
+    send_descriptor(&here, &secret, &pair.client);
+    assert_eq!(ended(pid), 0);
+    let mut got = vec![0; bytes.len()];
+    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), bytes.len());
+    say_moved(&pair.client, &pair.server, &bytes);
+    println!("secret {}", hex(&secret));
     done();
 }
 
@@ -497,17 +520,6 @@ fn same_ports_again() {
         // Reset by the peer: nothing lingers.
         let _ = (&server).read(&mut got);
     }
-    done();
-}
-
-fn older() {
-    let pair = connect(IPV4);
-    // Neither these bytes nor the opening are seen.
-    write(&pair.client, &pattern(99, 50));
-    let mut got = vec![0; 99];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), 99);
-    ready();
-    ping_pong(&pair, write, read);
     done();
 }
 

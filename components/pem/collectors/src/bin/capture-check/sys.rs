@@ -3,11 +3,13 @@
 use std::{
     io::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::AsRawFd,
+    os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
     ptr,
 };
 
-use crate::expect::{Stream, say_bytes, say_hole};
+use collectors::Way;
+
+use crate::expect::{self, Stream, say_bytes, say_hole};
 
 /// Both ends of a connection.
 pub struct Pair {
@@ -17,7 +19,11 @@ pub struct Pair {
 
 /// A connection over loopback.
 pub fn connect(address: &str) -> Pair {
-    let listener = TcpListener::bind(address).expect("bind");
+    accept_on(&TcpListener::bind(address).expect("bind"))
+}
+
+/// A connection to this listener.
+pub fn accept_on(listener: &TcpListener) -> Pair {
     let target = match listener.local_addr().expect("address") {
         SocketAddr::V6(any) if any.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], any.port())),
         named @ (SocketAddr::V4(_) | SocketAddr::V6(_)) => named,
@@ -54,6 +60,39 @@ pub fn say_received(to: &TcpStream, bytes: Result<&[u8], usize>) {
     }
 }
 
+/// Says that so many bytes were sent, of which only the next position tells, or the close.
+pub fn say_sent_untold(from: &TcpStream, length: usize) {
+    expect::say_untold(stream_of(from, true), length);
+}
+
+/// Says that so many bytes were received, of which only the next position tells, or the close.
+pub fn say_received_untold(to: &TcpStream, length: usize) {
+    expect::say_untold(stream_of(to, false), length);
+}
+
+/// Says something about a connection, by its ports.
+pub fn say_of(what: &str, socket: &TcpStream, rest: &str) {
+    let Stream { local, remote, .. } = stream_of(socket, true);
+    println!("{what} {local} {remote} {rest}");
+}
+
+/// Says how much a counter of losses has grown by at least.
+pub fn say_counter(name: &str, least: usize) {
+    println!("counter {name} {least}");
+}
+
+/// Asks for a verdict, `Trace` or `Ignore`, and waits until it is given.
+pub fn decide(socket: &TcpStream, verdict: &str) {
+    say_of("decide", socket, verdict);
+    wait();
+}
+
+/// This machine cannot do it.
+pub fn skip(reason: &str) {
+    println!("skip {reason}");
+    wait();
+}
+
 /// Says who makes the calls.
 pub fn say_process() {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc/self/stat");
@@ -61,11 +100,18 @@ pub fn say_process() {
     println!("process {} {ticks}", std::process::id());
 }
 
-/// Waits until the collectors run.
-pub fn ready() {
+/// The longest that a case may take, in seconds: emulated machines are slow.
+const CASE_SECONDS_MAX: u32 = 180;
+
+/// Waits until the collectors run; by which way.
+pub fn ready() -> Way {
+    // A case that hangs fails.
+    // SAFETY: sets a timer.
+    unsafe { libc::alarm(CASE_SECONDS_MAX) };
     println!("ready");
-    wait();
+    let way = if wait() == "a" { Way::SocketLayer } else { Way::CallExit };
     say_process();
+    way
 }
 
 /// All is said; waits until the parent has seen it.
@@ -74,10 +120,11 @@ pub fn done() {
     wait();
 }
 
-fn wait() {
+fn wait() -> String {
     std::io::stdout().flush().expect("stdout");
     let mut line = String::new();
     let _ = std::io::stdin().read_line(&mut line);
+    line.trim().to_owned()
 }
 
 /// Bytes that look like nothing else.
@@ -140,6 +187,57 @@ pub fn writev(socket: &impl AsRawFd, vector: &[libc::iovec]) -> usize {
 pub fn readv(socket: &impl AsRawFd, vector: &[libc::iovec]) -> usize {
     // SAFETY: the vector is as long as it says, its segments live and nobody else looks at them.
     ok(unsafe { libc::readv(socket.as_raw_fd(), vector.as_ptr(), vector.len() as i32) })
+}
+
+/// Not libc's function, which makes another call where there are no flags.
+pub fn pwritev2(socket: &impl AsRawFd, vector: &[libc::iovec]) -> usize {
+    // SAFETY: the vector is as long as it says, its segments live.
+    ok(unsafe { libc::syscall(libc::SYS_pwritev2, socket.as_raw_fd(), vector.as_ptr(), vector.len(), -1i64, -1i64, 0) } as isize)
+}
+
+/// As [`pwritev2`].
+pub fn preadv2(socket: &impl AsRawFd, vector: &[libc::iovec]) -> usize {
+    // SAFETY: the vector is as long as it says, its segments live and nobody else looks at them.
+    ok(unsafe { libc::syscall(libc::SYS_preadv2, socket.as_raw_fd(), vector.as_ptr(), vector.len(), -1i64, -1i64, 0) } as isize)
+}
+
+/// A control message with one descriptor (`SCM_RIGHTS`): header and descriptor, then up to the next multiple of 8.
+#[repr(C)]
+struct Rights {
+    header: libc::cmsghdr,
+    descriptor: i32,
+    reserved: i32,
+}
+
+const RIGHTS_BYTES: usize = size_of::<Rights>();
+
+impl Rights {
+    fn new(descriptor: i32) -> Rights {
+        let header = libc::cmsghdr { cmsg_len: RIGHTS_BYTES - 4, cmsg_level: libc::SOL_SOCKET, cmsg_type: libc::SCM_RIGHTS };
+        Rights { header, descriptor, reserved: 0 }
+    }
+}
+
+/// Hands a socket over, with some bytes.
+pub fn send_descriptor(over: &impl AsRawFd, bytes: &[u8], socket: &impl AsRawFd) {
+    let mut rights = Rights::new(socket.as_raw_fd());
+    let vector = segments(bytes, &[]);
+    let mut message = message(&vector);
+    (message.msg_control, message.msg_controllen) = ((&raw mut rights).cast(), RIGHTS_BYTES);
+    assert_eq!(sendmsg(over, &message, 0), bytes.len());
+}
+
+/// Takes a socket that comes with these bytes.
+pub fn receive_descriptor(over: &impl AsRawFd, bytes: &[u8]) -> OwnedFd {
+    let (mut rights, got) = (Rights::new(-1), vec![0; bytes.len()]);
+    let vector = segments(&got, &[]);
+    let mut message = message(&vector);
+    (message.msg_control, message.msg_controllen) = ((&raw mut rights).cast(), RIGHTS_BYTES);
+    assert_eq!(recvmsg(over, &mut message, 0), bytes.len());
+    assert_eq!(got, bytes);
+    assert_ne!(rights.descriptor, -1);
+    // SAFETY: a new descriptor, which the kernel has written there.
+    unsafe { OwnedFd::from_raw_fd(rights.descriptor) }
 }
 
 /// A message of these segments.
