@@ -130,3 +130,139 @@ fn exit(asid: Asid, bytes: &[u8]) -> Option<ProcessEvent<'_>> {
 fn comm(bytes: &[u8]) -> &[u8] {
     bytes.iter().take(ebpf_abi::limit::COMM_BYTES).position(|byte| *byte == 0).map_or(&[], |end| &bytes[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ASID: Asid = Asid(1);
+    /// Kinds and the bytes of their fixed parts.
+    const FIXED: [(Kind, usize); 6] = [
+        (Kind::Opened, size_of::<Opened>()),
+        (Kind::Data, size_of::<Data>()),
+        (Kind::Closed, size_of::<Closed>()),
+        (Kind::ProcessSeen, size_of::<ProcessSeen>()),
+        (Kind::Exec, size_of::<Exec>()),
+        (Kind::Exit, size_of::<Exit>()),
+    ];
+
+    /// A record of so many bytes, which count from 8 on.
+    fn record(kind: u16, flags: u16, tail_bytes: u32, length: usize) -> Vec<u8> {
+        let header = kind.to_le_bytes().into_iter().chain(flags.to_le_bytes()).chain(tail_bytes.to_le_bytes());
+        header.chain((8..=u8::MAX).cycle()).take(length).collect()
+    }
+
+    #[test]
+    fn a_record_of_each_kind_is_an_event_and_a_shorter_one_is_none() {
+        for (kind, fixed) in FIXED {
+            assert!(event(ASID, &record(kind as u16, 0, 0, fixed)).is_some(), "{kind:?}");
+            for length in 0..fixed {
+                assert_eq!(event(ASID, &record(kind as u16, 0, 0, length)), None, "{kind:?} of {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn kinds_that_nobody_knows_are_none() {
+        for kind in [0, 7, 0x0100, u16::MAX] {
+            assert_eq!(event(ASID, &record(kind, 0, 0, 256)), None);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_record_is_none() {
+        for (kind, fixed) in [(Kind::Data, size_of::<Data>()), (Kind::Exec, size_of::<Exec>())] {
+            assert!(event(ASID, &record(kind as u16, 0, 5, fixed + 5)).is_some());
+            for tail_bytes in [6, 4096, u32::MAX] {
+                assert_eq!(event(ASID, &record(kind as u16, 0, tail_bytes, fixed + 5)), None, "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_the_payload_is_not_of_it() {
+        let bytes = record(Kind::Data as u16, flag::SENT | flag::LAST, 3, size_of::<Data>() + 8);
+        let Some(SourceEvent::Socket(Event::Transfer(transfer))) = event(ASID, &bytes) else { panic!("no transfer") };
+        assert_eq!((transfer.bytes, transfer.direction, transfer.last), (&[64, 65, 66][..], Direction::Sent, true));
+        let numbers = format!("{:x} {:x} {:x} {:x}", transfer.socket.address, transfer.call_position, transfer.call_bytes, transfer.offset);
+        insta::assert_snapshot!(numbers, @"f0e0d0c0b0a0908 37363534 3b3a3938 3f3e3d3c");
+    }
+
+    #[test]
+    fn addresses_and_roles_are_what_the_flags_say() {
+        let opened = |flags: u16| {
+            let bytes = record(Kind::Opened as u16, flags, 0, size_of::<Opened>());
+            let Some(SourceEvent::Socket(Event::Opened(opened))) = event(ASID, &bytes) else { panic!("not opened") };
+            let ends = opened.endpoints.unwrap();
+            format!(
+                "{} {} {:?} {:?} {} {:?}",
+                ends.local,
+                ends.remote,
+                opened.transport,
+                opened.role,
+                opened.fresh,
+                opened.process.is_some()
+            )
+        };
+        let all = [
+            0,
+            flag::CLIENT,
+            flag::SERVER,
+            flag::CLIENT | flag::SERVER,
+            flag::IPV6 | flag::FRESH,
+            flag::DATAGRAMS | flag::PROCESS,
+            u16::MAX,
+        ];
+        insta::assert_snapshot!(all.map(opened).join("\n"), @r"
+        56.57.58.59:13620 72.73.74.75:14134 Tcp Unknown false false
+        56.57.58.59:13620 72.73.74.75:14134 Tcp Client false false
+        56.57.58.59:13620 72.73.74.75:14134 Tcp Server false false
+        56.57.58.59:13620 72.73.74.75:14134 Tcp Client false false
+        [3839:3a3b:3c3d:3e3f:4041:4243:4445:4647]:13620 [4849:4a4b:4c4d:4e4f:5051:5253:5455:5657]:14134 Tcp Unknown true false
+        56.57.58.59:13620 72.73.74.75:14134 Udp Unknown false true
+        [3839:3a3b:3c3d:3e3f:4041:4243:4445:4647]:13620 [4849:4a4b:4c4d:4e4f:5051:5253:5455:5657]:14134 Udp Client true true
+        ");
+    }
+
+    #[test]
+    fn a_name_without_an_end_is_none() {
+        let mut bytes = record(Kind::ProcessSeen as u16, 0, 0, size_of::<ProcessSeen>());
+        let name = |bytes: &[u8]| match event(ASID, bytes) {
+            Some(SourceEvent::Process(ProcessEvent::Seen(process))) => process.comm.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        let at = std::mem::offset_of!(ProcessSeen, comm);
+        assert_eq!(name(&bytes), b"");
+        bytes[at..at + 3].copy_from_slice(b"sh\0");
+        assert_eq!(name(&bytes), b"sh");
+    }
+
+    #[test]
+    fn exits_tell_a_code_or_a_signal() {
+        let told = |status: u32| {
+            let mut bytes = record(Kind::Exit as u16, 0, 0, size_of::<Exit>());
+            let at = std::mem::offset_of!(Exit, wait_status);
+            bytes[at..at + 4].copy_from_slice(&status.to_le_bytes());
+            match event(ASID, &bytes) {
+                Some(SourceEvent::Process(ProcessEvent::Exit { code, signal, .. })) => (code, signal),
+                other => panic!("{other:?}"),
+            }
+        };
+        let told = [0, 0x0100, 9, 0x8b, u32::MAX].map(told);
+        assert_eq!(told, [(Some(0), None), (Some(1), None), (None, Some(9)), (None, Some(11)), (None, Some(127))]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_survived(kind in 0u16..9, flags: u16, tail_bytes: u32, rest in prop::collection::vec(any::<u8>(), 0..256)) {
+            for tail_bytes in [tail_bytes, tail_bytes % 256] {
+                let mut bytes = record(kind, flags, tail_bytes, 8);
+                bytes.extend(&rest);
+                let _ = event(ASID, &bytes);
+                let _ = event(ASID, &rest);
+            }
+        }
+    }
+}
