@@ -221,7 +221,7 @@ unsafe fn first_seen<K: Kernel>(sk: *const u8, tcp: *const u8, family: u16, prot
                     send: socket::send_position::<K>(tcp).wrapping_sub(sent),
                     receive: socket::receive_position::<K>(tcp).wrapping_sub(received),
                 };
-                // A socket that was accepted has inherited its listener's backlog; one that connected has none.
+                // A socket that was accepted has inherited its listener's backlog; one that connected has none. Why not sock_diag: docs/capture.md.
                 let accepted = Probe::read::<u32>(sk, offset!(sock_backlog_max)) > 0;
                 (if accepted { SERVER } else { 0 }, start)
             }
