@@ -77,17 +77,17 @@ const TLS_TX: i32 = 1;
 
 /// TLS 1.2 by AES-GCM-128 (`struct tls12_crypto_info_aes_gcm_128`); the key does not matter.
 fn encrypt(socket: &TcpStream) -> Result<(), String> {
-    let option = |level: i32, name: i32, value: &[u8]| {
+    let option = |what: &str, level: i32, name: i32, value: &[u8]| {
         // SAFETY: the value is as long as it says.
         match unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as u32) } {
             0 => Ok(()),
-            _ => Err(format!("no kernel TLS: {}", std::io::Error::last_os_error())),
+            _ => Err(format!("no kernel TLS, {what}: {}", std::io::Error::last_os_error())),
         }
     };
-    option(libc::SOL_TCP, libc::TCP_ULP, b"tls")?;
+    option("module tls", libc::SOL_TCP, libc::TCP_ULP, b"tls")?;
     let mut keys = [7; 40];
     keys[..4].copy_from_slice(&[3, 3, 51, 0]);
-    option(SOL_TLS, TLS_TX, &keys)
+    option("modules gcm and ghash-generic", SOL_TLS, TLS_TX, &keys)
 }
 
 /// One side encrypts in the kernel. The other gets records, of 29 bytes more, and reads them by itself.
