@@ -81,6 +81,7 @@ pub const ALL: &[Case] = &[
     Case { openings: &[false], ..case("older_and_accepted_without_a_backlog", decided::older_without_backlog) },
     Case { openings: &[true, false], sockets_max: Some(decided::SOCKETS_MAX), ..case("forgotten", decided::forgotten) },
     case("ignored", decided::ignored),
+    case("ignored_and_used_again", decided::ignored_and_used_again),
     case("traced", decided::traced),
     case("files_and_pipes", files_and_pipes),
     case("datagrams", datagrams),

@@ -83,7 +83,13 @@ pub fn say_counter(name: &str, least: usize) {
 
 /// Asks for a verdict, `Trace` or `Ignore`, and waits until it is given.
 pub fn decide(socket: &TcpStream, verdict: &str) {
-    say_of("decide", socket, verdict);
+    let Stream { local, remote, .. } = stream_of(socket, true);
+    decide_on(local, remote, verdict);
+}
+
+/// As [`decide`], on the connection with these ports.
+pub fn decide_on(local: u16, remote: u16, verdict: &str) {
+    println!("decide {local} {remote} {verdict}");
     wait();
 }
 

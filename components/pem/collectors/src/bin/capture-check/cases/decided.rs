@@ -1,13 +1,16 @@
 //! What the agent knows, and what it decides.
 
-use std::{net::TcpListener, os::fd::AsRawFd as _};
+use std::{
+    net::{TcpListener, UdpSocket},
+    os::fd::AsRawFd as _,
+};
 
 use ebpf_abi::limit;
 
 use super::{IPV4, ping_pong};
 use crate::sys::{
-    Pair, accept_on, connect, decide, done, ok, pattern, read, ready, recvfrom, say_moved, say_of, say_received_untold, say_sent_untold,
-    write,
+    Pair, accept_on, connect, decide, decide_on, done, ok, pattern, read, ready, recvfrom, say_moved, say_of, say_received_untold,
+    say_sent_untold, write,
 };
 
 /// Who accepted a connection has its listener's backlog; who connected has none, and its role is not known.
@@ -80,6 +83,24 @@ pub(super) fn ignored() {
     say_of("counted", &pair.server, &format!("0 {sum}"));
     // Another connection is not.
     ping_pong(&connect(IPV4), write, read);
+    done();
+}
+
+/// A verdict is about one use of a socket: connected to somebody else it is another connection.
+pub(super) fn ignored_and_used_again() {
+    ready();
+    let [one, two, three] = [(); 3].map(|()| UdpSocket::bind(IPV4).expect("bind"));
+    let [from, first, second] = [&one, &two, &three].map(|socket| socket.local_addr().expect("address"));
+    one.connect(first).expect("connect");
+    one.send(&pattern(100, 56)).expect("send");
+    decide_on(from.port(), first.port(), "Ignore");
+    // From the first one on it is remembered that it is ignored.
+    for size in [10, 20] {
+        one.send(&pattern(size, 57)).expect("send");
+    }
+    one.connect(second).expect("connect");
+    one.send(&pattern(70, 58)).expect("send");
+    println!("stream {} {} sent - 70", from.port(), second.port());
     done();
 }
 
