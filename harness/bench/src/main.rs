@@ -30,5 +30,6 @@ fn main() -> Result<()> {
     println!("|---|---|---|---|");
     measure::start_to_first_row(args.rounds)?;
     measure::event_to_queryable(args.rounds)?;
-    measure::under_load(args.rate, args.seconds)
+    measure::under_load(args.rate, args.seconds)?;
+    measure::memory(args.rate, args.seconds)
 }

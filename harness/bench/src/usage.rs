@@ -12,14 +12,24 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis((ticks()? + ticks()?) * 10))
 }
 
-/// Resident memory of a process, in bytes: (now, at its peak).
-pub(crate) fn memory(pid: u32) -> Result<(u64, u64)> {
+/// Memory of a process, in bytes.
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) resident: u64,
+    /// Resident at its peak.
+    pub(crate) peak: u64,
+    /// Resident now, and no file's.
+    pub(crate) anonymous: u64,
+}
+
+/// What `/proc/PID/status` tells.
+pub(crate) fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<u64> {
         let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
         Ok(line.split_whitespace().nth(1).context("no value")?.parse::<u64>()? * 1024)
     };
-    Ok((field("VmRSS:")?, field("VmHWM:")?))
+    Ok(Memory { resident: field("VmRSS:")?, peak: field("VmHWM:")?, anonymous: field("RssAnon:")? })
 }
 
 /// Time spent in BPF programs whose names are ours, by the kernel's own statistics; needs `kernel.bpf_stats_enabled`.

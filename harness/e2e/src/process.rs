@@ -92,13 +92,14 @@ impl Drop for Process {
     }
 }
 
-/// A binary of ours, beside the test's own in the target folder.
+/// A binary of ours: beside this program, or where a test lies in `deps`, above that.
 ///
 /// # Errors
 /// If it was not built.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(|deps| deps.parent()).context("the test lies in no target folder")?;
+    let program = std::env::current_exe()?;
+    let folder = program.parent().context("this program lies in no folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let path = folder.join(name);
     if !path.exists() {
         bail!("{} was not built: cargo build --bins", path.display());
