@@ -78,7 +78,10 @@ fn collect(args: &PemArgs, asid: Asid) -> Collectors {
         Capture::SyscallExit => WayChoice::CallExit,
         Capture::Off => {
             let off = |collector| Status { collector, state: State::Off };
-            return Collectors { statuses: [Collector::SocketData, Collector::SocketState, Collector::Process].map(off).into(), source: None };
+            return Collectors {
+                statuses: [Collector::SocketData, Collector::SocketState, Collector::Process].map(off).into(),
+                source: None,
+            };
         }
     };
     Collectors::start(&Settings { way, ring_bytes: args.ring_bytes, asid, ..Settings::default() })

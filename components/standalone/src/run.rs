@@ -9,6 +9,7 @@ use pem::{Pem, Processes};
 use query_broker::{Broker, ClusterIdentity, ClusterState};
 use rpc::{CertificateAuthority, Security};
 use service::Shell;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{Args, Command, RunArgs};
 use crate::error::Error;
@@ -46,7 +47,22 @@ async fn serve(args: RunArgs, shell: Shell) -> Result<(), Error> {
 
     let _ready = args.ready_file.as_deref().map(|path| ReadyFile::write(path, address)).transpose()?;
     tracing::info!(%address, tls = args.tls, "scripts are answered");
+    shell.tasks.spawn(give_memory_back(shell.stop.clone()));
     Ok(query_broker::serve(broker, listener, security).await?)
+}
+
+/// At once, for what the start needed, and again and again.
+async fn give_memory_back(stop: CancellationToken) {
+    let mut period = tokio::time::interval(service::GIVE_BACK_PERIOD);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = period.tick() => {}
+        }
+        if let Err(error) = tokio::task::spawn_blocking(service::give_back).await {
+            tracing::error!(%error, "giving memory back ended");
+        }
+    }
 }
 
 fn security(args: &RunArgs) -> Result<Security, Error> {

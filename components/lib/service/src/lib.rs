@@ -9,9 +9,11 @@
 mod args;
 mod error;
 mod legacy;
+mod memory;
 mod shell;
 
 pub use args::{LogFormat, ServiceArgs};
 pub use error::Error;
 pub use legacy::{LEGACY_VARIABLES, LegacyVariable, parse};
+pub use memory::{GIVE_BACK_PERIOD, give_back};
 pub use shell::{Settings, Shell, main};
