@@ -5,6 +5,7 @@
 //!                    └──▶ versioned changes for the query broker
 //! ```
 
+pub mod agents;
 mod error;
 pub mod store;
 

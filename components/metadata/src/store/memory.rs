@@ -13,6 +13,14 @@ pub struct Memory {
     entries: Arc<Mutex<BTreeMap<Key, Vec<u8>>>>,
 }
 
+impl Memory {
+    /// A store of its own that holds the same.
+    #[must_use]
+    pub fn fork(&self) -> Memory {
+        Memory { entries: Arc::new(Mutex::new(self.entries.lock().clone())) }
+    }
+}
+
 #[async_trait::async_trait]
 impl Store for Memory {
     async fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
