@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+/// What is compiled; imports come along.
+const FILES: [&str; 7] =
+    ["cloudapi.proto", "cvmsgs.proto", "messages.proto", "metadata_service.proto", "prometheus.proto", "vizierapi.proto", "vzconn.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
-    const FILES: [&str; 3] = ["uuid.proto", "vizierapi.proto", "cloudapi.proto"];
-    for file in FILES {
-        println!("cargo::rerun-if-changed=proto/{file}");
-    }
+    println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -15,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".px.api.vizierpb.StringColumn.data")
         .bytes(".px.api.vizierpb.QueryData.encrypted_batch")
+        .bytes(".px.vizier.messages.ExecuteQueryRequest.Output.logical_plan")
+        .include_file("all.rs")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use anyhow::{Context as _, Result, ensure};
-use api::{FILE_DESCRIPTOR_SET, cloudapi, vizierpb};
+use api::{FILE_DESCRIPTOR_SET, cloudapi, services, vizier, vizierpb};
 use golden::Case;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -31,9 +31,10 @@ fn schema(pool: &DescriptorPool) -> String {
     }
     for service in pool.services() {
         for method in service.methods() {
-            let stream = if method.is_server_streaming() { "stream " } else { "" };
-            let (input, output) = (method.input(), method.output());
-            lines.push(format!("/{}/{} {} -> {stream}{}", service.full_name(), method.name(), input.full_name(), output.full_name()));
+            let stream = |is: bool| if is { "stream " } else { "" };
+            let input = format!("{}{}", stream(method.is_client_streaming()), method.input().full_name());
+            let output = format!("{}{}", stream(method.is_server_streaming()), method.output().full_name());
+            lines.push(format!("/{}/{} {input} -> {output}", service.full_name(), method.name()));
         }
     }
     lines.sort();
@@ -71,6 +72,8 @@ fn rewritten(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
         "px.api.vizierpb.QueryData" => through::<vizierpb::QueryData>(bytes),
         "px.api.vizierpb.ExecuteScriptRequest" => through::<vizierpb::ExecuteScriptRequest>(bytes),
         "px.cloudapi.GetClusterInfoResponse" => through::<cloudapi::GetClusterInfoResponse>(bytes),
+        "px.services.V2CBridgeMessage" => through::<services::V2cBridgeMessage>(bytes),
+        "px.vizier.messages.VizierMessage" => through::<vizier::messages::VizierMessage>(bytes),
         _ => anyhow::bail!("add `{name}` to this match"),
     }
 }
