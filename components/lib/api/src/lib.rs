@@ -39,3 +39,16 @@ pub mod cloudapi {
     )]
     include!(concat!(env!("OUT_DIR"), "/px.cloudapi.rs"));
 }
+
+/// Between the parts of one Vizier: `px.vizier.internal`. No contract with clients.
+pub mod internal {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::pedantic,
+        clippy::wildcard_enum_match_arm,
+        clippy::allow_attributes_without_reason,
+        reason = "generated; documented in proto/kelvin.proto"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/px.vizier.internal.rs"));
+}
