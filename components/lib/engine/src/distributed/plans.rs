@@ -1,0 +1,77 @@
+//! Logical plans on their way from broker to coordinator.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Result, TableReference, internal_err, not_impl_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion_proto::bytes::{logical_plan_from_bytes_with_extension_codec, logical_plan_to_bytes_with_extension_codec};
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+
+use crate::Error;
+use crate::distributed::agents::Agents;
+use crate::distributed::table::AgentTable;
+
+/// What plans and the worker protocol are written for: DataFusion promises nothing between versions, so both ends must say the same.
+pub const PLAN_VERSION: &str = concat!("vizier ", env!("CARGO_PKG_VERSION"), " datafusion 55.2");
+
+/// A plan of more bytes is refused. The largest that a script can make, with all its operators and long literals, has some hundred KiB.
+pub const PLAN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A plan over an [`crate::distributed::AgentCatalog`] as bytes.
+///
+/// # Errors
+/// It reads other tables, is nested too deeply for the wire, or is larger than [`PLAN_BYTES_MAX`].
+pub fn encode_plan(plan: &LogicalPlan) -> Result<Vec<u8>, Error> {
+    let bytes = logical_plan_to_bytes_with_extension_codec(plan, &PlanCodec { agents: None }).map_err(Error::Plan)?;
+    if bytes.len() > PLAN_BYTES_MAX {
+        return Err(Error::PlanBytes { bytes: bytes.len(), bytes_max: PLAN_BYTES_MAX });
+    }
+    Ok(bytes.to_vec())
+}
+
+/// The inverse of [`encode_plan`], over the tables of these agents.
+pub(crate) fn decode_plan(bytes: &[u8], context: &TaskContext, agents: Agents) -> Result<LogicalPlan, Error> {
+    if bytes.len() > PLAN_BYTES_MAX {
+        return Err(Error::PlanBytes { bytes: bytes.len(), bytes_max: PLAN_BYTES_MAX });
+    }
+    logical_plan_from_bytes_with_extension_codec(bytes, context, &PlanCodec { agents: Some(agents) }).map_err(Error::Plan)
+}
+
+/// Knows [`AgentTable`], which travels as its name; the schema is in the plan.
+#[derive(Debug)]
+struct PlanCodec {
+    agents: Option<Agents>,
+}
+
+impl LogicalExtensionCodec for PlanCodec {
+    fn try_decode(&self, _: &[u8], _: &[LogicalPlan], _: &TaskContext) -> Result<Extension> {
+        not_impl_err!("there are no logical operators of our own")
+    }
+
+    fn try_encode(&self, node: &Extension, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("operator {} cannot travel", node.node.name())
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        bytes: &[u8],
+        table: &TableReference,
+        schema: SchemaRef,
+        _: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let Ok(name) = std::str::from_utf8(bytes) else { return internal_err!("table {table} has no name") };
+        Ok(Arc::new(match &self.agents {
+            Some(agents) => AgentTable::bound(name.to_owned(), schema, Arc::clone(agents)),
+            None => AgentTable::unbound(name.to_owned(), schema),
+        }))
+    }
+
+    fn try_encode_table_provider(&self, table: &TableReference, provider: Arc<dyn TableProvider>, bytes: &mut Vec<u8>) -> Result<()> {
+        let Some(agent_table) = provider.downcast_ref::<AgentTable>() else { return internal_err!("table {table} cannot travel") };
+        bytes.extend_from_slice(agent_table.name().as_bytes());
+        Ok(())
+    }
+}
