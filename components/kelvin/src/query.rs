@@ -96,7 +96,7 @@ pub(crate) fn status(error: &Error) -> Box<Status> {
         Error::Cancelled => Status::cancelled(text),
         Error::OutOfTime { .. } => Status::deadline_exceeded(text),
         Error::QueryExists { .. } => Status::already_exists(text),
-        Error::Plan(_) | Error::PlanBytes { .. } => Status::invalid_argument(text),
+        Error::Plan(_) | Error::PlanBytes { .. } | Error::PlanDepth => Status::invalid_argument(text),
         Error::QueryMemory { .. }
         | Error::EngineMemory { .. }
         | Error::Resources(_)

@@ -10,6 +10,10 @@ use tower::Service;
 
 use crate::Error;
 
+/// Planning calls itself once for each operator and expression of a script, many KiB a level in a build that is not optimised. What is not
+/// touched is not taken.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
 /// The threads that make rows. Connections are served by other threads, which therefore always have time to answer.
 #[derive(Debug)]
 pub struct Compute {
@@ -24,7 +28,12 @@ impl Compute {
     /// # Errors
     /// The system gives no threads.
     pub fn new(threads: usize) -> Result<Self, Error> {
-        let runtime = Builder::new_multi_thread().worker_threads(threads.max(1)).thread_name("compute").enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("compute")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(Error::Threads)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }

@@ -209,10 +209,14 @@ async fn a_query_ends_when_its_time_is_over() {
     // Its reader does not read on: the agents stop by themselves.
     execution.next().await.unwrap().unwrap();
     fleet.no_leaves().await;
-    let mut last = None;
+    let (mut last, mut rows) = (None, 0);
     while let Some(batch) = execution.next().await {
-        last = batch.err();
+        match batch {
+            Ok(batch) => rows += batch.rows.num_rows(),
+            Err(error) => last = Some(error),
+        }
     }
+    assert!(last.is_some(), "{rows} rows, missing {:?}", execution.missing());
     assert!(matches!(last, Some(Error::OutOfTime { .. })), "{last:?}");
     drop(execution);
     fleet.stop().await;

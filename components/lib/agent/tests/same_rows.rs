@@ -141,8 +141,11 @@ fn same(got: &Answer, want: &Answer) -> bool {
     got == want
 }
 
+/// As the compute threads: a build that is not optimised needs much stack for a plan with many operators.
+const STACK_BYTES: usize = 64 << 20;
+
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_stack_size(STACK_BYTES).enable_all().build().unwrap()
 }
 
 /// Cases of this many tables: each asks every fleet.
@@ -333,5 +336,31 @@ fn plans_do_the_agents_part_on_the_agents() {
         assert!(!plan.contains("RepartitionExec"), "{plan}");
         assert!(!plan.contains("FilterExec"), "{plan}");
         fleet.stop().await;
+    });
+}
+
+/// As [`tokio::runtime::Runtime::block_on`], with stack enough.
+fn block_on<F: Future<Output = ()> + Send>(work: F) {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, || runtime().block_on(work)).unwrap().join().unwrap();
+    });
+}
+
+#[test]
+fn scripts_of_many_operators_travel_or_are_refused_with_advice() {
+    block_on(async {
+        let world = World::start().await;
+        let all = empty_store();
+        world.deal(&all, "a", &many(50));
+        let script = |step: &str, times: usize| format!("import px\ndf = px.DataFrame('a')\n{}px.display(df)\n", step.repeat(times));
+        world.check(&all, &script("df = df[df.number >= 0]\n", 45)).await.unwrap();
+        world.check(&all, &script("df.number = df.number + 1\ndf = df[df.number > 20]\n", 20)).await.unwrap();
+        world.check(&all, &script("df = df.append(px.DataFrame('a'))\n", 20)).await.unwrap();
+        let group = "df = df.groupby(['time_', 'service', 'ok']).agg(number=('number', px.sum), share=('share', px.max))\n";
+        world.check(&all, &script(group, 12)).await.unwrap();
+        let compiled = world.fleets[0].compile(&script(group, 45));
+        let refused = engine::distributed::encode_plan(&compiled.outputs[0].plan).unwrap_err();
+        assert!(refused.to_string().starts_with("the plan is nested too deeply to travel: use fewer operators"), "{refused}");
+        world.stop().await;
     });
 }

@@ -83,6 +83,9 @@ pub enum Error {
         /// The limit.
         bytes_max: usize,
     },
+    /// A plan with too many operators in a row, or too deep an expression, for the wire.
+    #[error("the plan is nested too deeply to travel: use fewer operators in a row, or split large expressions over several columns")]
+    PlanDepth,
     /// The folder for rows that do not fit into memory cannot be used.
     #[error("cannot use {} for spilled rows", folder.display())]
     SpillFolder {
@@ -107,7 +110,8 @@ impl Error {
             | Error::Busy { .. }
             | Error::OutOfTime { .. }
             | Error::Cancelled
-            | Error::PlanBytes { .. } => Fault::Resources,
+            | Error::PlanBytes { .. }
+            | Error::PlanDepth => Fault::Resources,
             Error::Data(_) => Fault::Script,
             Error::Internal(_) | Error::QueryExists { .. } | Error::Plan(_) | Error::SpillFolder { .. } => Fault::Engine,
         }
