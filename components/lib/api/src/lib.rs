@@ -34,3 +34,16 @@ pub use generated::prometheus;
 pub use generated::px::api::vizierpb;
 #[doc(inline)]
 pub use generated::px::{carnot, cloudapi, cvmsgspb, services, shared, statuspb, table_store, types, uuidpb, vizier};
+
+/// Between the parts of one Vizier: `px.vizier.internal`. No contract with clients.
+pub mod internal {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::pedantic,
+        clippy::wildcard_enum_match_arm,
+        clippy::allow_attributes_without_reason,
+        reason = "generated; documented in proto/kelvin.proto"
+    )]
+    include!(concat!(env!("OUT_DIR"), "/px.vizier.internal.rs"));
+}

@@ -10,9 +10,9 @@ use datafusion::prelude::SessionConfig;
 use ids::UnixNs;
 use pxl::{Diagnostics, Flags, FuncToExecute, FunctionRegistry, Output};
 use table_store::TableStore;
-use tokio::sync::Semaphore;
 
-use crate::execution::{Planned, Slot};
+use crate::admission::Admission;
+use crate::execution::Planned;
 use crate::memory::QueryPool;
 use crate::scan::ScanCounts;
 use crate::{Error, Execution, StoreCatalog};
@@ -77,21 +77,18 @@ pub struct Engine {
     catalog: StoreCatalog,
     functions: Arc<FunctionRegistry>,
     memory: Arc<GreedyMemoryPool>,
-    admitted: Arc<Semaphore>,
-    running: Arc<Semaphore>,
+    admission: Admission,
 }
 
 impl Engine {
     /// Over these tables, with these functions.
     pub fn new(store: Arc<TableStore>, functions: Arc<FunctionRegistry>, args: EngineArgs) -> Self {
-        let running_max = args.queries_running_max.max(1);
         Self {
             args,
             catalog: StoreCatalog::new(store),
             functions,
             memory: Arc::new(GreedyMemoryPool::new(args.memory_bytes_max)),
-            admitted: Arc::new(Semaphore::new(running_max + args.queries_waiting_max)),
-            running: Arc::new(Semaphore::new(running_max)),
+            admission: Admission::new(args.queries_running_max, args.queries_waiting_max),
         }
     }
 
@@ -118,7 +115,7 @@ impl Engine {
     /// # Errors
     /// If too many queries wait already, or a plan cannot be made.
     pub async fn execute(&self, compiled: &Compiled) -> Result<Execution, Error> {
-        let slot = self.slot().await?;
+        let slot = self.admission.slot().await?;
         let start = Instant::now();
         let pool = Arc::new(QueryPool::new(Arc::clone(&self.memory), self.args.query_memory_bytes_max));
         let counts = Arc::new(ScanCounts::default());
@@ -131,13 +128,6 @@ impl Engine {
             outputs.push(Planned { schema: Arc::new(output.relation.arrow_schema()), plan });
         }
         Ok(Execution::new(outputs, session.task_ctx(), pool, counts, slot, (start, compiled.compile_time)))
-    }
-
-    async fn slot(&self) -> Result<Slot, Error> {
-        let busy = || Error::Busy { running_max: self.args.queries_running_max.max(1), waiting_max: self.args.queries_waiting_max };
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
-        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
-        Ok(Slot { _admitted: admitted, _running: running })
     }
 
     /// Made for each query, so that nothing of it stays.

@@ -1,5 +1,9 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
+use ids::QueryId;
 
 use crate::memory::Refusal;
 
@@ -53,6 +57,44 @@ pub enum Error {
     /// A function or an operator refused a value.
     #[error("the query failed on its data")]
     Data(#[source] DataFusionError),
+    /// The query took longer than it may.
+    #[error("the query did not end within {time_max:?}: ask for a shorter time or fewer rows, or allow it more time")]
+    OutOfTime {
+        /// The limit.
+        time_max: Duration,
+    },
+    /// Somebody stopped it.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// Its id is in use.
+    #[error("a query {query} runs already")]
+    QueryExists {
+        /// The id.
+        query: QueryId,
+    },
+    /// A plan that cannot be written for the wire, or read from it.
+    #[error("the plan cannot travel")]
+    Plan(#[source] DataFusionError),
+    /// A plan too large for the wire.
+    #[error("the plan has {bytes} bytes, and may have {bytes_max}: ask for less in one script")]
+    PlanBytes {
+        /// Of the plan.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A plan with too many operators in a row, or too deep an expression, for the wire.
+    #[error("the plan is nested too deeply to travel: use fewer operators in a row, or split large expressions over several columns")]
+    PlanDepth,
+    /// The folder for rows that do not fit into memory cannot be used.
+    #[error("cannot use {} for spilled rows", folder.display())]
+    SpillFolder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A plan that could not be run, or a table that could not be read.
     #[error("the query failed inside the engine")]
     Internal(#[source] DataFusionError),
@@ -62,9 +104,16 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Error::QueryMemory { .. } | Error::EngineMemory { .. } | Error::Resources(_) | Error::Busy { .. } => Fault::Resources,
+            Error::QueryMemory { .. }
+            | Error::EngineMemory { .. }
+            | Error::Resources(_)
+            | Error::Busy { .. }
+            | Error::OutOfTime { .. }
+            | Error::Cancelled
+            | Error::PlanBytes { .. }
+            | Error::PlanDepth => Fault::Resources,
             Error::Data(_) => Fault::Script,
-            Error::Internal(_) => Fault::Engine,
+            Error::Internal(_) | Error::QueryExists { .. } | Error::Plan(_) | Error::SpillFolder { .. } => Fault::Engine,
         }
     }
 
@@ -85,11 +134,14 @@ impl Error {
                 | ArrowError::CastError(_)
                 | ArrowError::ComputeError(_)
                 | ArrowError::ParseError(_) => Class::Data,
+                // How DataFusion says that what it spills has reached its limit.
+                ArrowError::IoError(ref text, _) if text.contains("max_temp_directory_size") => Class::Resources,
                 _ => Class::Internal,
             },
             _ => Class::Internal,
         };
         match (class, refusal) {
+            (Class::Resources, _) if matches!(error.find_root(), DataFusionError::ArrowError(_, _)) => Error::Resources(error),
             (Class::Resources, Some(Refusal { operator, bytes_max, whole_engine: true })) => Error::EngineMemory { bytes_max, operator },
             (Class::Resources, Some(Refusal { operator, bytes_max, whole_engine: false })) => Error::QueryMemory { bytes_max, operator },
             (Class::Resources, None) => Error::Resources(error),

@@ -10,9 +10,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::Error;
+use crate::admission::Slot;
 use crate::conform::conform;
 use crate::memory::QueryPool;
 use crate::scan::ScanCounts;
@@ -21,12 +21,6 @@ use crate::scan::ScanCounts;
 pub(crate) struct Planned {
     pub(crate) schema: SchemaRef,
     pub(crate) plan: Arc<dyn ExecutionPlan>,
-}
-
-/// Room to run, given back when dropped.
-pub(crate) struct Slot {
-    pub(crate) _admitted: OwnedSemaphorePermit,
-    pub(crate) _running: OwnedSemaphorePermit,
 }
 
 /// Rows of one output.
@@ -90,9 +84,7 @@ impl Execution {
                 None
             }
             Err(error) => {
-                self.waiting.clear();
-                self.running = None;
-                self.end.get_or_insert_with(Instant::now);
+                self.stop();
                 Some(Err(Error::classify(error, self.pool.refusal())))
             }
         }
@@ -115,6 +107,17 @@ impl Execution {
             }
         }
         Ok(None)
+    }
+
+    /// Reads no more; what the plans hold is let go.
+    pub(crate) fn stop(&mut self) {
+        self.waiting.clear();
+        self.running = None;
+        self.end.get_or_insert_with(Instant::now);
+    }
+
+    pub(crate) fn plan(&self, output: usize) -> Option<&Arc<dyn ExecutionPlan>> {
+        self.plans.get(output).map(|planned| &planned.plan)
     }
 
     /// What the query took, so far.

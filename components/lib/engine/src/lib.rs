@@ -6,9 +6,11 @@
 //!         table-store ◀──────────────────────────────────────┘ limits: memory of a query and of all, queries at a time
 //! ```
 
+mod admission;
 mod bounds;
 mod catalog;
 mod conform;
+pub mod distributed;
 mod engine;
 mod error;
 mod execution;

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
-use tonic::transport::{Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
-use crate::certificates::{Facts, RENEW_BEFORE, facts, new_authority, new_server, signed_by};
+use crate::certificates::{Facts, RENEW_BEFORE, Usage, facts, new_authority, new_server, signed_by};
 use crate::files::{Pair, PairPaths, host_name, make_directory};
 use crate::{Error, files};
 
@@ -22,9 +22,48 @@ const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 ///
 /// Lives in a state directory: `ca.crt` goes to clients, `ca.key` and `server.key` are readable by their owner only.
 pub struct CertificateAuthority {
-    ca_path: PathBuf,
-    ca: String,
+    ca_paths: PairPaths,
+    ca: Pair,
     server: Pair,
+}
+
+/// How one part of a Vizier shows itself to another: all PEM.
+pub struct PeerIdentity {
+    /// Signed by the authority; good for both ends of a connection.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    /// The authority's certificate.
+    pub ca: String,
+}
+
+impl PeerIdentity {
+    /// From files, all PEM.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(ca: &Path, certificate: &Path, key: &Path) -> Result<Self, Error> {
+        let read =
+            |path: &Path| std::fs::read_to_string(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source });
+        Ok(Self { certificate: read(certificate)?, key: read(key)?, ca: read(ca)? })
+    }
+
+    /// How a gRPC server shows itself, and whom it takes.
+    pub fn server_tls(&self) -> ServerTlsConfig {
+        ServerTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key)).client_ca_root(Certificate::from_pem(&self.ca))
+    }
+
+    /// How a gRPC client shows itself, and whom it takes.
+    pub fn client_tls(&self) -> ClientTlsConfig {
+        ClientTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key)).ca_certificate(Certificate::from_pem(&self.ca))
+    }
+}
+
+/// The key is not shown.
+impl std::fmt::Debug for PeerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerIdentity").finish_non_exhaustive()
+    }
 }
 
 impl CertificateAuthority {
@@ -53,22 +92,32 @@ impl CertificateAuthority {
             Some(pair) if still_good(&pair, &server_paths, &ca, &ca_paths, &wanted, now)? => pair,
             old => {
                 tracing::info!(path = %server_paths.certificate.display(), renewed = old.is_some(), "made a server certificate");
-                let pair = new_server(&ca, &ca_paths.certificate, &ca_paths.key, &wanted, now)?;
+                let pair = new_server(&ca, &ca_paths.certificate, &ca_paths.key, &wanted, (Usage::Server, now))?;
                 server_paths.write(&pair)?;
                 pair
             }
         };
-        Ok(CertificateAuthority { ca_path: ca_paths.certificate, ca: ca.certificate, server })
+        Ok(CertificateAuthority { ca_paths, ca, server })
     }
 
     /// The certificate to give to clients.
     pub fn ca_path(&self) -> &Path {
-        &self.ca_path
+        &self.ca_paths.certificate
     }
 
     /// The same as PEM.
     pub fn ca_pem(&self) -> &str {
-        &self.ca
+        &self.ca.certificate
+    }
+
+    /// A new identity for one part of the Vizier, with `localhost`, the loopback addresses, the host's name and `names`.
+    ///
+    /// # Errors
+    /// A name is neither a host name nor an address.
+    pub fn issue_peer(&self, names: &[String], now: SystemTime) -> Result<PeerIdentity, Error> {
+        let paths = &self.ca_paths;
+        let pair = new_server(&self.ca, &paths.certificate, &paths.key, &wanted_names(names), (Usage::Peer, now))?;
+        Ok(PeerIdentity { certificate: pair.certificate, key: pair.key, ca: self.ca.certificate.clone() })
     }
 
     /// How a server of ours shows itself.
@@ -80,7 +129,7 @@ impl CertificateAuthority {
 /// The key is not shown.
 impl std::fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CertificateAuthority").field("ca_path", &self.ca_path).finish_non_exhaustive()
+        f.debug_struct("CertificateAuthority").field("ca_path", &self.ca_path()).finish_non_exhaustive()
     }
 }
 

@@ -43,12 +43,21 @@ pub(crate) fn new_authority(host: &str, now: SystemTime) -> Result<Pair, Error> 
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
+/// What a certificate is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// Being a server.
+    Server,
+    /// Being either end of a connection between parts of one Vizier.
+    Peer,
+}
+
 pub(crate) fn new_server(
     authority: &Pair,
     ca_path: &Path,
     ca_key_path: &Path,
     names: &BTreeSet<String>,
-    now: SystemTime,
+    (usage, now): (Usage, SystemTime),
 ) -> Result<Pair, Error> {
     let unusable = |path: &Path, what, error: rcgen::Error| Error::Content { path: path.to_owned(), what, reason: error.to_string() };
     let ca_key = KeyPair::from_pem(&authority.key).map_err(|e| unusable(ca_key_path, "private key", e))?;
@@ -58,7 +67,10 @@ pub(crate) fn new_server(
     params.distinguished_name = name("Vizier");
     params.subject_alt_names = names.iter().map(|n| subject(n)).collect::<Result<_, _>>()?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.extended_key_usages = match usage {
+        Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        Usage::Peer => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+    };
     params.use_authority_key_identifier_extension = true;
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + SERVER_VALID).into();

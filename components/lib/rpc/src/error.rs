@@ -58,6 +58,21 @@ pub enum Error {
     /// Making keys or certificates failed.
     #[error("cannot make a certificate")]
     Generate(#[source] rcgen::Error),
+    /// A certificate or key that is not PEM.
+    #[error("the {what} is not PEM")]
+    Pem {
+        /// Certificate or key.
+        what: &'static str,
+        /// What the reader said.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificates and key do not go together, or are of a kind that we do not take.
+    #[error("the certificates for mutual TLS cannot be used")]
+    Mutual(#[source] rustls::Error),
+    /// The authority's certificate cannot verify anybody.
+    #[error("the authority's certificate cannot verify peers")]
+    Verifier(#[source] rustls::server::VerifierBuilderError),
     /// The transport refused its configuration.
     #[error("the gRPC transport refused its TLS configuration")]
     Transport(#[source] tonic::transport::Error),

@@ -11,8 +11,10 @@ mod certificates;
 mod error;
 mod files;
 mod listen;
+mod mutual;
 
-pub use authority::{CA_CERTIFICATE_FILE, CertificateAuthority};
+pub use authority::{CA_CERTIFICATE_FILE, CertificateAuthority, PeerIdentity};
 pub use error::Error;
 pub use files::host_name;
 pub use listen::{Listener, Security, bind, server};
+pub use mutual::MutualTls;

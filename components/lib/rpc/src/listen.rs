@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::{CertificateAuthority, Error};
+use crate::{CertificateAuthority, Error, PeerIdentity};
 
 /// A client that says nothing for this long is asked whether it is there.
 const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
@@ -25,6 +25,8 @@ pub enum Security {
     Plaintext,
     /// By certificates of our own.
     Tls(Box<CertificateAuthority>),
+    /// By certificates of the same authority on both ends: between parts of one Vizier.
+    Mutual(Box<PeerIdentity>),
 }
 
 /// A socket that listens.
@@ -71,6 +73,7 @@ pub fn server(security: &Security) -> Result<Server, Error> {
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
     match security {
         Security::Plaintext => Ok(server),
+        Security::Mutual(identity) => server.tls_config(identity.server_tls().timeout(HANDSHAKE_MAX)).map_err(Error::Transport),
         Security::Tls(authority) => server.tls_config(authority.server_tls().timeout(HANDSHAKE_MAX)).map_err(Error::Transport),
     }
 }

@@ -1,0 +1,19 @@
+//! Coordinates queries over the tables of agents: plans, merges, streams to the query broker.
+//!
+//! ```text
+//! query broker ── gRPC: ExecutePlan, Cancel ──▶ service ──▶ engine's Coordinator ──▶ rows, missing agents, statistics
+//!                                                                │ tasks of the plan
+//! agents ── dial, mutual TLS ──▶ agent's Hub ◀───────────────────┘
+//! ```
+
+mod args;
+mod error;
+mod grpc;
+mod query;
+mod request;
+mod run;
+
+pub use args::Args;
+pub use error::Error;
+pub use grpc::{KelvinService, KelvinServiceArgs};
+pub use run::run;

@@ -1,0 +1,112 @@
+//! One call: rows as they come, then the end.
+
+use agent::wire::{encode_rows, encode_schema};
+use api::internal::execute_plan_response::Message;
+use api::internal::{ExecutePlanResponse, MissingAgent, QueryEnd};
+use arrow::datatypes::SchemaRef;
+use engine::distributed::{Begun, Coordinator, Ended};
+use engine::{Error, Fault};
+use ids::QueryId;
+use tokio::sync::mpsc::Sender;
+use tonic::Status;
+
+/// What the caller gets next.
+pub(crate) type Answer = Result<ExecutePlanResponse, Status>;
+
+/// A query that was taken in.
+pub(crate) struct Query {
+    pub(crate) id: QueryId,
+    /// Of the outputs.
+    pub(crate) schemas: Vec<SchemaRef>,
+    pub(crate) begun: Begun,
+}
+
+/// Runs a query to its end, or until nobody listens.
+pub(crate) async fn answer(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) {
+    let id = query.id;
+    let done = tokio::select! {
+        // Dropping the query tells the agents.
+        () = answers.closed() => {
+            tracing::debug!(query = %id, "the caller went away");
+            return;
+        }
+        done = rows(coordinator, query, answers) => done,
+    };
+    let last = match done {
+        Ok(ended) => Ok(message(Message::End(end(&ended)))),
+        Err(status) => {
+            tracing::debug!(query = %id, code = ?status.code(), reason = status.message(), "a query failed");
+            Err(*status)
+        }
+    };
+    // Who does not listen any more needs no end.
+    answers.send(last).await.ok();
+}
+
+async fn rows(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) -> Result<Ended, Box<Status>> {
+    let Query { id, schemas, begun } = query;
+    let mut execution = coordinator.execute(begun).await.map_err(|error| status(&error))?;
+    for (output, schema) in schemas.iter().enumerate() {
+        send(answers, Message::Schema(encode_schema(output as u32, schema))).await;
+    }
+    while let Some(batch) = execution.next().await {
+        let batch = batch.map_err(|error| status(&error))?;
+        let encoded = encode_rows(batch.output as u32, &batch.rows).map_err(|error| Box::new(Status::internal(error.to_string())))?;
+        for rows in encoded {
+            send(answers, Message::Rows(rows)).await;
+        }
+    }
+    let ended = execution.end().await;
+    tracing::debug!(query = %id, stats = ?ended.stats, missing = ended.missing.len(), "a query ended");
+    Ok(ended)
+}
+
+/// Waits for a caller that reads slowly. One that is gone is noticed by `answer`.
+async fn send(answers: &Sender<Answer>, content: Message) {
+    answers.send(Ok(message(content))).await.ok();
+}
+
+fn message(content: Message) -> ExecutePlanResponse {
+    ExecutePlanResponse { message: Some(content) }
+}
+
+fn end(ended: &Ended) -> QueryEnd {
+    let missing =
+        ended.missing.iter().map(|missing| MissingAgent { agent_id: missing.agent.to_bytes().to_vec(), reason: missing.reason.clone() });
+    QueryEnd {
+        missing: missing.collect(),
+        execution_time_ns: u64::try_from(ended.stats.execution_time.as_nanos()).unwrap_or(u64::MAX),
+        batches_read: ended.stats.batches_read,
+        rows_read: ended.stats.rows_read,
+        bytes_read: ended.stats.bytes_read,
+        agents_counted: ended.agents_counted as u32,
+    }
+}
+
+/// The code says whose fault it is, the message everything that is known.
+#[expect(clippy::unnecessary_box_returns, reason = "every status travels boxed, as the error of a Result")]
+pub(crate) fn status(error: &Error) -> Box<Status> {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    Box::new(match error {
+        Error::Cancelled => Status::cancelled(text),
+        Error::OutOfTime { .. } => Status::deadline_exceeded(text),
+        Error::QueryExists { .. } => Status::already_exists(text),
+        Error::Plan(_) | Error::PlanBytes { .. } | Error::PlanDepth => Status::invalid_argument(text),
+        Error::QueryMemory { .. }
+        | Error::EngineMemory { .. }
+        | Error::Resources(_)
+        | Error::Busy { .. }
+        | Error::Data(_)
+        | Error::SpillFolder { .. }
+        | Error::Internal(_) => match error.fault() {
+            Fault::Script => Status::invalid_argument(text),
+            Fault::Resources => Status::resource_exhausted(text),
+            Fault::Engine => Status::internal(text),
+        },
+    })
+}

@@ -1,0 +1,40 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::datasource::provider_as_source;
+use pxl::{Catalog, CatalogTable};
+use tables::Relation;
+
+use crate::distributed::table::AgentTable;
+
+/// The tables of agents, for the compiler. Plans made from it are bound to agents only where they run.
+#[derive(Clone)]
+pub struct AgentCatalog {
+    tables: BTreeMap<String, CatalogTable>,
+}
+
+impl AgentCatalog {
+    /// Every table that agents fill.
+    pub fn of_agents() -> Self {
+        Self::new(tables::all().iter().map(|table| (table.name.to_owned(), Relation::from(*table))))
+    }
+
+    /// These tables.
+    pub fn new(relations: impl IntoIterator<Item = (String, Relation)>) -> Self {
+        let tables = relations.into_iter().map(|(name, relation)| {
+            let table = AgentTable::unbound(name.clone(), Arc::new(relation.arrow_schema()));
+            (name, CatalogTable { relation, source: provider_as_source(Arc::new(table)) })
+        });
+        Self { tables: tables.collect() }
+    }
+}
+
+impl Catalog for AgentCatalog {
+    fn table(&self, name: &str) -> Option<CatalogTable> {
+        self.tables.get(name).cloned()
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        self.tables.keys().cloned().collect()
+    }
+}

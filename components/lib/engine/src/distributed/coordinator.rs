@@ -1,0 +1,251 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::common::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use ids::{AgentId, QueryId};
+use parking_lot::Mutex;
+use pxl::FunctionRegistry;
+use tables::Relation;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::distributed::AgentTransport;
+use crate::distributed::channels::QueryLinks;
+use crate::distributed::execution::DistributedExecution;
+use crate::distributed::plans::decode_plan;
+use crate::distributed::session::session;
+use crate::execution::Planned;
+use crate::memory::QueryPool;
+use crate::scan::ScanCounts;
+use crate::{Error, Execution};
+
+/// Where operators put what does not fit into memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpillArgs {
+    /// Made if it is not there. What an earlier run left in it is removed.
+    pub folder: PathBuf,
+    /// Of all queries together.
+    pub bytes_max: u64,
+}
+
+/// The coordinator's limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoordinatorArgs {
+    /// Memory of one query: groups, join tables, batches on their way. Operators that can spill do so from here on.
+    pub query_memory_bytes_max: usize,
+    /// Memory of all queries together.
+    pub memory_bytes_max: usize,
+    /// None: nothing is written to a disk, and a query that reaches its memory limit fails.
+    pub spill: Option<SpillArgs>,
+    /// Queries that run at a time.
+    pub queries_running_max: usize,
+    /// Queries that wait for one that runs to end; more are refused.
+    pub queries_waiting_max: usize,
+    /// Rows of a batch that operators make.
+    pub batch_rows: usize,
+    /// What one agent may have sent of one query and nobody has read yet. It comes on top of the transport's own windows; with 100 agents
+    /// and the default of 512 KiB it is 50 MiB.
+    pub agent_buffer_bytes_max: usize,
+    /// An agent that is waited for and sends nothing for this long is missing. It may well be at work: partial aggregates come at the end.
+    pub agent_silence_max: Duration,
+}
+
+impl Default for CoordinatorArgs {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            query_memory_bytes_max: 256 * MIB,
+            memory_bytes_max: 512 * MIB,
+            spill: None,
+            queries_running_max: 16,
+            queries_waiting_max: 64,
+            batch_rows: 8192,
+            agent_buffer_bytes_max: MIB / 2,
+            agent_silence_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One query.
+#[derive(Debug, Clone)]
+pub struct QuerySpec {
+    /// Unique among those that run.
+    pub query: QueryId,
+    /// Whose tables are read. The same agent twice counts once.
+    pub agents: Vec<AgentId>,
+    /// Plans by [`crate::distributed::encode_plan`], with the columns that they yield.
+    pub outputs: Vec<(Vec<u8>, Relation)>,
+    /// How long it may take, waiting for its turn included.
+    pub time_max: Duration,
+}
+
+/// A query that was taken in. Dropped, it is forgotten.
+pub struct Begun {
+    spec: QuerySpec,
+    registered: Registered,
+    deadline: Instant,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("query", &self.spec.query).finish_non_exhaustive()
+    }
+}
+
+/// Runs queries over the tables of agents: plans them, sends the agents their part, does the rest itself.
+pub struct Coordinator {
+    args: CoordinatorArgs,
+    functions: Arc<FunctionRegistry>,
+    transport: Arc<dyn AgentTransport>,
+    memory: Arc<GreedyMemoryPool>,
+    disk: Arc<DiskManager>,
+    admission: Admission,
+    running: Running,
+}
+
+/// The queries that may be cancelled.
+pub(crate) type Running = Arc<Mutex<BTreeMap<QueryId, CancellationToken>>>;
+
+/// A query's place among those that run, given back when dropped.
+pub(crate) struct Registered {
+    query: QueryId,
+    running: Running,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.running.lock().remove(&self.query);
+    }
+}
+
+impl Coordinator {
+    /// With these functions, over these connections.
+    ///
+    /// # Errors
+    /// The folder for spilled rows cannot be used.
+    pub fn new(functions: Arc<FunctionRegistry>, transport: Arc<dyn AgentTransport>, args: CoordinatorArgs) -> Result<Self, Error> {
+        let disk = match &args.spill {
+            None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+            Some(SpillArgs { folder, bytes_max }) => {
+                clear(folder).map_err(|source| Error::SpillFolder { folder: folder.clone(), source })?;
+                let mode = DiskManagerMode::Directories(vec![folder.clone()]);
+                DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(*bytes_max)
+            }
+        };
+        Ok(Self {
+            memory: Arc::new(GreedyMemoryPool::new(args.memory_bytes_max)),
+            disk: Arc::new(disk.build().map_err(Error::Internal)?),
+            admission: Admission::new(args.queries_running_max, args.queries_waiting_max),
+            running: Running::default(),
+            args,
+            functions,
+            transport,
+        })
+    }
+
+    /// The functions that plans may name.
+    pub fn functions(&self) -> &Arc<FunctionRegistry> {
+        &self.functions
+    }
+
+    /// Stops a query that runs or waits. False if there is none of that id.
+    pub fn cancel(&self, query: QueryId) -> bool {
+        self.running.lock().get(&query).map(CancellationToken::cancel).is_some()
+    }
+
+    /// Queries that run or wait.
+    pub fn running(&self) -> usize {
+        self.running.lock().len()
+    }
+
+    /// Bytes that are spilled now.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.disk.used_disk_space()
+    }
+
+    /// Takes a query in: from here on it can be cancelled, and its time runs.
+    ///
+    /// # Errors
+    /// The id is in use.
+    pub fn begin(&self, spec: QuerySpec) -> Result<Begun, Error> {
+        let start = Instant::now();
+        let deadline = start.checked_add(spec.time_max).unwrap_or(start);
+        Ok(Begun { registered: self.register(spec.query)?, spec, deadline })
+    }
+
+    /// Plans all outputs over the agents that are connected, once there is room to run. Rows are read as they are asked for.
+    ///
+    /// # Errors
+    /// Too many queries wait already, a plan cannot be read or made, the query is cancelled or its time is over.
+    pub async fn execute(&self, begun: Begun) -> Result<DistributedExecution, Error> {
+        let Begun { spec, registered, deadline } = begun;
+        let stop = registered.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Error::Cancelled),
+            () = tokio::time::sleep_until(deadline) => Err(Error::OutOfTime { time_max: spec.time_max }),
+            planned = self.plan(&spec, registered, deadline) => planned,
+        }
+    }
+
+    fn register(&self, query: QueryId) -> Result<Registered, Error> {
+        let mut running = self.running.lock();
+        if running.contains_key(&query) {
+            return Err(Error::QueryExists { query });
+        }
+        let stop = CancellationToken::new();
+        running.insert(query, stop.clone());
+        Ok(Registered { query, running: Arc::clone(&self.running), stop })
+    }
+
+    async fn plan(&self, spec: &QuerySpec, registered: Registered, deadline: Instant) -> Result<DistributedExecution, Error> {
+        let slot = self.admission.slot().await?;
+        let start = std::time::Instant::now();
+        let links = Arc::new(QueryLinks::new(&*self.transport, &spec.agents, self.args.agent_silence_max));
+        let agents = links.agents().into();
+        let pool = Arc::new(QueryPool::new(Arc::clone(&self.memory), self.args.query_memory_bytes_max));
+        let failed = |error: DataFusionError| Error::classify(error, pool.refusal());
+        let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool) as _);
+        runtime.disk_manager = Some(Arc::clone(&self.disk));
+        let runtime = runtime.build_arc().map_err(failed)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let session = session(&self.args, &self.functions, runtime, &links, (spec.query, left)).map_err(failed)?;
+        let context = session.task_ctx();
+        let mut outputs = Vec::with_capacity(spec.outputs.len());
+        for (bytes, relation) in &spec.outputs {
+            let plan = decode_plan(bytes, &context, Arc::clone(&agents))?;
+            let plan = session.create_physical_plan(&plan).await.map_err(failed)?;
+            tracing::debug!(query = %spec.query, plan = datafusion_distributed::display_plan_ascii(plan.as_ref(), false), "planned");
+            outputs.push(Planned { schema: Arc::new(relation.arrow_schema()), plan });
+        }
+        let times = (start, Duration::ZERO);
+        let execution = Execution::new(outputs, context, pool, Arc::new(ScanCounts::default()), slot, times);
+        Ok(DistributedExecution::new(execution, links, registered, (spec.query, deadline, spec.time_max)))
+    }
+}
+
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator").field("args", &self.args).field("running", &self.running()).finish_non_exhaustive()
+    }
+}
+
+/// An empty folder of ours: DataFusion names its own `datafusion-…`, and removes them unless it is killed.
+fn clear(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("datafusion-") {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ids::QueryId;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::distributed::MissingAgent;
+use crate::distributed::channels::QueryLinks;
+use crate::distributed::coordinator::Registered;
+use crate::{Error, Execution, OutputBatch, Stats};
+
+/// How long agents are waited for when a query ends: they answer at once, or are gone.
+const END_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// A distributed query that runs as far as it is asked to. Drop it to cancel: the agents are told.
+pub struct DistributedExecution {
+    execution: Execution,
+    links: Arc<QueryLinks>,
+    registered: Registered,
+    query: QueryId,
+    deadline: Instant,
+    time_max: Duration,
+    failed: bool,
+    /// Until the agents were told that it is over.
+    ends: Option<Handle>,
+}
+
+/// What is known of a query when it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What it took. Rows and bytes read are those of the agents that could be asked.
+    pub stats: Stats,
+    /// Whose rows are not, or not all, in the answer.
+    pub missing: Vec<MissingAgent>,
+    /// Agents whose reads are in `stats`.
+    pub agents_counted: usize,
+}
+
+impl DistributedExecution {
+    pub(crate) fn new(
+        execution: Execution,
+        links: Arc<QueryLinks>,
+        registered: Registered,
+        (query, deadline, time_max): (QueryId, Instant, Duration),
+    ) -> Self {
+        Self { execution, links, registered, query, deadline, time_max, failed: false, ends: Handle::try_current().ok() }
+    }
+
+    /// The next rows; none when all outputs are complete. After an error there are no more.
+    pub async fn next(&mut self) -> Option<Result<OutputBatch, Error>> {
+        if self.failed {
+            return None;
+        }
+        let next = tokio::select! {
+            biased;
+            () = self.registered.stop.cancelled() => Some(Err(Error::Cancelled)),
+            () = tokio::time::sleep_until(self.deadline) => Some(Err(Error::OutOfTime { time_max: self.time_max })),
+            next = self.execution.next() => next,
+        };
+        self.failed = matches!(next, Some(Err(_)));
+        next
+    }
+
+    /// Whose rows are not, or not all, in what has come so far.
+    pub fn missing(&self) -> Vec<MissingAgent> {
+        self.links.missing.list()
+    }
+
+    /// How an output is made, for people: stages, tasks, operators. None if there is no such output.
+    pub fn explain(&self, output: usize) -> Option<String> {
+        self.execution.plan(output).map(|plan| datafusion_distributed::display_plan_ascii(plan.as_ref(), false))
+    }
+
+    /// Ends the query, complete or not, and asks the agents what they read for it.
+    pub async fn end(mut self) -> Ended {
+        let mut stats = self.execution.stats();
+        self.execution.stop();
+        self.ends = None;
+        let asked = tokio::time::timeout(END_WAIT_MAX, self.links.end(self.query)).await;
+        let (reads, agents_counted) = asked.unwrap_or_default();
+        stats.batches_read += reads.batches;
+        stats.rows_read += reads.rows;
+        stats.bytes_read += reads.bytes;
+        Ended { stats, missing: self.missing(), agents_counted }
+    }
+}
+
+impl Drop for DistributedExecution {
+    fn drop(&mut self) {
+        let Some(runtime) = self.ends.take() else { return };
+        let (links, query) = (Arc::clone(&self.links), self.query);
+        runtime.spawn(async move {
+            if tokio::time::timeout(END_WAIT_MAX, links.end(query)).await.is_err() {
+                tracing::debug!(%query, "not every agent answered when a query was dropped");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for DistributedExecution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DistributedExecution").field("query", &self.query).field("execution", &self.execution).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, exec_err, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::utils::{collect_columns, conjunction, reassign_expr_columns};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter::FilterExecBuilder;
+use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use ids::AgentId;
+use table_store::{TableStore, TimeRange};
+
+use crate::distributed::agents::Agents;
+use crate::distributed::queries::TaskScope;
+use crate::scan::StoreScan;
+
+/// Fewer tasks than this and the planner puts the leaf on the coordinator; fewer partitions and it plans aggregates without a partial step.
+const TASKS_MIN: usize = 2;
+
+/// What a leaf wants of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) table: String,
+    /// All columns, as the plan was made for.
+    pub(crate) schema: SchemaRef,
+    /// None: all columns.
+    pub(crate) projection: Option<Vec<usize>>,
+    /// Over all columns; all of them hold for every row.
+    pub(crate) filters: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) times: TimeRange,
+    /// After the filters.
+    pub(crate) rows_max: Option<usize>,
+}
+
+/// Whose rows.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// Of all of them; such a leaf cannot run.
+    All(Agents),
+    /// Of that one, where it runs.
+    One(AgentId),
+}
+
+/// The leaf of a distributed plan. Holds no rows; where it runs it reads the tables of the agent there, as they are when it starts.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentScan {
+    asked: Arc<Asked>,
+    target: Target,
+    properties: Arc<PlanProperties>,
+}
+
+impl AgentScan {
+    pub(crate) fn of_all(asked: Asked, agents: Agents) -> Result<Self> {
+        Self::new(Arc::new(asked), Target::All(agents))
+    }
+
+    pub(crate) fn of_one(asked: Asked, agent: AgentId) -> Result<Self> {
+        Self::new(Arc::new(asked), Target::One(agent))
+    }
+
+    fn new(asked: Arc<Asked>, target: Target) -> Result<Self> {
+        let schema = match &asked.projection {
+            Some(columns) => Arc::new(asked.schema.project(columns)?),
+            None => Arc::clone(&asked.schema),
+        };
+        let partitions = match &target {
+            Target::All(agents) => agents.len().max(TASKS_MIN),
+            Target::One(_) => 1,
+        };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self { asked, target, properties: Arc::new(properties) })
+    }
+
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// None of one that was cut for an agent already.
+    pub(crate) fn agents(&self) -> &[AgentId] {
+        match &self.target {
+            Target::All(agents) => agents,
+            Target::One(_) => &[],
+        }
+    }
+
+    /// As many as agents, but never one alone.
+    pub(crate) fn tasks(&self) -> usize {
+        self.agents().len().max(TASKS_MIN)
+    }
+
+    /// What each task runs, in the order of the agents. A second task of an only agent has no rows.
+    pub(crate) fn variants(&self) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let mut variants: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(self.tasks());
+        for agent in self.agents() {
+            variants.push(Arc::new(Self::new(Arc::clone(&self.asked), Target::One(*agent))?));
+        }
+        variants.resize_with(self.tasks(), || Arc::new(EmptyExec::new(self.schema())));
+        Ok(variants)
+    }
+
+    /// The same over one agent's own tables; none if it does not have the table.
+    fn local(&self, store: &TableStore) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let asked = &self.asked;
+        let Some(table) = store.table(&asked.table) else { return Ok(None) };
+        let mut wanted: Vec<usize> = asked.projection.clone().unwrap_or_else(|| (0..asked.schema.fields().len()).collect());
+        let kept = wanted.len();
+        let filtered: BTreeSet<usize> = asked.filters.iter().flat_map(collect_columns).map(|column| column.index()).collect();
+        wanted.extend(filtered.into_iter().filter(|column| !wanted.contains(column)).collect::<Vec<_>>());
+        let mut columns = Vec::with_capacity(wanted.len());
+        for column in wanted {
+            let Some(field) = asked.schema.fields().get(column) else { return internal_err!("no column {column} in {}", asked.table) };
+            match table.schema().column_with_name(field.name()) {
+                Some((at, own)) if own.data_type() == field.data_type() => columns.push(at),
+                Some(_) | None => return exec_err!("this agent's table {} has no such column {}", asked.table, field.name()),
+            }
+        }
+        let scan_max = asked.rows_max.filter(|_| asked.filters.is_empty());
+        let scan = StoreScan::new(&asked.table, table.snapshot(), Some(&columns), asked.times, scan_max)?;
+        if asked.filters.is_empty() {
+            return Ok(Some(Arc::new(scan)));
+        }
+        let filters = asked.filters.iter().map(|filter| reassign_expr_columns(Arc::clone(filter), &scan.schema()));
+        let predicate = conjunction(filters.collect::<Result<Vec<_>>>()?);
+        let filter = FilterExecBuilder::new(predicate, Arc::new(scan)).apply_projection(Some((0..kept).collect()))?.build()?;
+        let filter: Arc<dyn ExecutionPlan> = Arc::new(filter);
+        let Some(rows_max) = asked.rows_max else { return Ok(Some(filter)) };
+        Ok(Some(Arc::new(GlobalLimitExec::new(filter, 0, Some(rows_max)))))
+    }
+}
+
+impl DisplayAs for AgentScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Asked { table, filters, times, rows_max, .. } = &*self.asked;
+        let schema = self.schema();
+        let columns = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+        write!(f, "AgentScan: table={table}, columns=[{columns}]")?;
+        if !filters.is_empty() {
+            let filters = filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(" AND ");
+            write!(f, ", filters=[{filters}]")?;
+        }
+        if *times != TimeRange::ALL {
+            write!(f, ", time_=[{}, {}]", times.first.0, times.last.0)?;
+        }
+        if let Some(rows_max) = rows_max {
+            write!(f, ", limit={rows_max}")?;
+        }
+        match &self.target {
+            Target::All(agents) => write!(f, ", agents={}", agents.len()),
+            Target::One(agent) => write!(f, ", agent={agent}"),
+        }
+    }
+}
+
+impl ExecutionPlan for AgentScan {
+    fn name(&self) -> &'static str {
+        "AgentScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() { Ok(self) } else { internal_err!("a scan has no children, got {}", children.len()) }
+    }
+
+    fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        for filter in &self.asked.filters {
+            if f(filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.asked.rows_max
+    }
+
+    fn with_fetch(&self, rows_max: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        let asked = Asked { rows_max, ..Asked::clone(&self.asked) };
+        Some(Arc::new(Self { asked: Arc::new(asked), ..self.clone() }))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let table = &self.asked.table;
+        if partition != 0 {
+            return internal_err!("a scan has one partition, {partition} was asked for");
+        }
+        let Target::One(agent) = &self.target else {
+            return internal_err!("the scan of {table} was not given to agents");
+        };
+        let Some(scope) = context.session_config().get_extension::<TaskScope>() else {
+            return internal_err!("the scan of {table} for agent {agent} runs where there is no agent");
+        };
+        if scope.agent != *agent {
+            return internal_err!("the scan of {table} for agent {agent} was given to agent {}", scope.agent);
+        }
+        let plan = self.local(&scope.store)?.unwrap_or_else(|| Arc::new(EmptyExec::new(self.schema())));
+        Ok(scope.query.leaf(plan.execute(0, context)?))
+    }
+}
