@@ -7,9 +7,11 @@ use std::path::PathBuf;
 const FILES: [&str; 7] =
     ["cloudapi.proto", "cvmsgs.proto", "messages.proto", "metadata_service.proto", "prometheus.proto", "vizierapi.proto", "vzconn.proto"];
 
+/// Between the parts of one Vizier: no contract with clients, so not in the descriptors that are given to them.
+const INTERNAL: &str = "kelvin.proto";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    const INTERNAL: &str = "kelvin.proto";
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
@@ -20,8 +22,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".px.vizier.messages.ExecuteQueryRequest.Output.logical_plan")
         .include_file("all.rs")
         .compile_fds(compiler.file_descriptor_set())?;
-    // Between the parts of one Vizier: no contract with clients, so not in the descriptors that are given to them.
-    println!("cargo::rerun-if-changed=proto/{INTERNAL}");
     let mut internal = protox::Compiler::new(["proto"])?;
     internal.include_imports(true).include_source_info(true).open_files([INTERNAL])?;
     tonic_prost_build::configure().bytes(".px.vizier.internal.OutputRows").compile_fds(internal.file_descriptor_set())?;
