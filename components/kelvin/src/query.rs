@@ -46,15 +46,25 @@ pub(crate) async fn answer(coordinator: &Coordinator, query: Query, answers: &Se
 async fn rows(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) -> Result<Ended, Box<Status>> {
     let Query { id, schemas, begun } = query;
     let mut execution = coordinator.execute(begun).await.map_err(|error| status(&error))?;
-    for (output, schema) in schemas.iter().enumerate() {
-        send(answers, Message::Schema(encode_schema(output as u32, schema))).await;
-    }
-    while let Some(batch) = execution.next().await {
-        let batch = batch.map_err(|error| status(&error))?;
-        let encoded = encode_rows(batch.output as u32, &batch.rows).map_err(|error| Box::new(Status::internal(error.to_string())))?;
-        for rows in encoded {
-            send(answers, Message::Rows(rows)).await;
+    // A caller that does not read must not keep a query that is over.
+    let over = execution.over();
+    let sent = async {
+        for (output, schema) in schemas.iter().enumerate() {
+            send(answers, Message::Schema(encode_schema(output as u32, schema))).await;
         }
+        while let Some(batch) = execution.next().await {
+            let batch = batch.map_err(|error| status(&error))?;
+            let encoded = encode_rows(batch.output as u32, &batch.rows).map_err(|error| Box::new(Status::internal(error.to_string())))?;
+            for rows in encoded {
+                send(answers, Message::Rows(rows)).await;
+            }
+        }
+        Ok::<(), Box<Status>>(())
+    };
+    tokio::select! {
+        biased;
+        error = over => return Err(status(&error)),
+        sent = sent => sent?,
     }
     let ended = execution.end().await;
     tracing::debug!(query = %id, stats = ?ended.stats, missing = ended.missing.len(), "a query ended");

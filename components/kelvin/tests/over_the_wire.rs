@@ -28,12 +28,27 @@ use tonic::{Code, Status, Streaming};
 /// Anything that does not happen within this time never will.
 const NEVER: Duration = Duration::from_mins(1);
 /// Rows of an agent in tests where nothing may fit into windows and buffers.
-const MANY: i64 = 40_000;
+const MANY: i64 = 60_000;
 const EVERYTHING: &str = "#px:set max_output_rows_per_table=1000000\nimport px\npx.display(px.DataFrame('t'))\n";
 
 fn relation() -> Relation {
     let column = |name: &str, data_type| ColumnDef { name: name.to_owned(), data_type, semantic_type: SemanticType::None };
     Relation { columns: vec![column("time_", DataType::Time64Ns), column("text", DataType::String), column("number", DataType::Int64)] }
+}
+
+/// A kilobyte, different for each row, that no compression makes smaller: windows and buffers are counted in bytes on the wire.
+fn noise(row: i64) -> String {
+    static BLOCK: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let block = BLOCK.get_or_init(|| {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + ((state >> 33) % 90) as u8)
+        };
+        (0..1 << 20).map(|_| next()).collect()
+    });
+    let from = (row as usize * 997) % (block.len() - 1000);
+    format!("{row:020} {}", &block[from..from + 1000])
 }
 
 fn store(rows: i64) -> Arc<TableStore> {
@@ -43,7 +58,7 @@ fn store(rows: i64) -> Arc<TableStore> {
         let rows = from..rows.min(from + 1000);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(TimestampNanosecondArray::from_iter_values(rows.clone())),
-            Arc::new(StringArray::from_iter_values(rows.clone().map(|row| format!("{row:0>1000}")))),
+            Arc::new(StringArray::from_iter_values(rows.clone().map(noise))),
             Arc::new(Int64Array::from_iter_values(rows)),
         ];
         table.append(RecordBatch::try_new(Arc::clone(table.schema()), columns).unwrap()).unwrap();
@@ -235,6 +250,7 @@ async fn a_broker_that_hangs_up_ends_its_query() {
     let vizier = Vizier::start(vec![store(MANY), store(MANY)], &[]).await;
     let mut answers = vizier.client().await.execute_plan(vizier.request(1, EVERYTHING)).await.unwrap().into_inner();
     answers.message().await.unwrap().unwrap();
+    answers.message().await.unwrap().unwrap();
     drop(answers);
     vizier.no_leaves().await;
     vizier.stop().await;
@@ -242,9 +258,11 @@ async fn a_broker_that_hangs_up_ends_its_query() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_gets_the_time_it_asks_for_and_no_more_than_is_allowed() {
-    let vizier = Vizier::start(vec![store(MANY)], &["--query-time-max-ms", "1500"]).await;
+    let vizier = Vizier::start(vec![store(MANY)], &["--query-time-max-ms", "5000"]).await;
     let request = ExecutePlanRequest { time_max_ms: u64::MAX, ..vizier.request(1, EVERYTHING) };
     let mut answers = vizier.client().await.execute_plan(request).await.unwrap().into_inner();
+    // The schema, and the first rows.
+    answers.message().await.unwrap().unwrap();
     answers.message().await.unwrap().unwrap();
     // Not read on: the agent stops when the time is over.
     vizier.no_leaves().await;

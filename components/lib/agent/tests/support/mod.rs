@@ -72,6 +72,21 @@ pub fn fill(store: &TableStore, table: &str, rows: &[Row]) {
     }
 }
 
+/// A kilobyte, different for each row, that no compression makes smaller: windows and buffers are counted in bytes on the wire.
+pub fn noise(row: i64) -> String {
+    static BLOCK: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let block = BLOCK.get_or_init(|| {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + ((state >> 33) % 90) as u8)
+        };
+        (0..1 << 20).map(|_| next()).collect()
+    });
+    let from = (row as usize * 997) % (block.len() - 1000);
+    format!("{row:020} {}", &block[from..from + 1000])
+}
+
 pub fn empty_store() -> Arc<TableStore> {
     Arc::new(TableStore::empty(TABLE_BYTES_MAX))
 }

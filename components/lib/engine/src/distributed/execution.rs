@@ -5,6 +5,7 @@ use std::time::Duration;
 use ids::QueryId;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::distributed::MissingAgent;
 use crate::distributed::channels::QueryLinks;
@@ -53,14 +54,20 @@ impl DistributedExecution {
         if self.failed {
             return None;
         }
+        let over = over(self.registered.stop.clone(), self.deadline, self.time_max);
         let next = tokio::select! {
             biased;
-            () = self.registered.stop.cancelled() => Some(Err(Error::Cancelled)),
-            () = tokio::time::sleep_until(self.deadline) => Some(Err(Error::OutOfTime { time_max: self.time_max })),
+            error = over => Some(Err(error)),
             next = self.execution.next() => next,
         };
         self.failed = matches!(next, Some(Err(_)));
         next
+    }
+
+    /// When the query is cancelled or its time is over, and which: for a caller that passes rows on and may have to wait for that. Without it
+    /// the end is noticed when the next rows are asked for.
+    pub fn over(&self) -> impl Future<Output = Error> + Send + 'static {
+        over(self.registered.stop.clone(), self.deadline, self.time_max)
     }
 
     /// Whose rows are not, or not all, in what has come so far.
@@ -84,6 +91,14 @@ impl DistributedExecution {
         stats.rows_read += reads.rows;
         stats.bytes_read += reads.bytes;
         Ended { stats, missing: self.missing(), agents_counted }
+    }
+}
+
+async fn over(stop: CancellationToken, deadline: Instant, time_max: Duration) -> Error {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Error::Cancelled,
+        () = tokio::time::sleep_until(deadline) => Error::OutOfTime { time_max },
     }
 }
 

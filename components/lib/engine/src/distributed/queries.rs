@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Result, exec_err, resources_err};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -15,7 +16,7 @@ use futures::StreamExt;
 use ids::{AgentId, QueryId};
 use parking_lot::Mutex;
 use table_store::TableStore;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -139,27 +140,37 @@ impl fmt::Debug for AgentQueries {
 }
 
 impl AgentQuery {
-    /// The rows of a table for as long as the query runs. One that is stopped fails: rows that are not all never look as if they were.
-    pub(crate) fn leaf(self: &Arc<Self>, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    /// The rows of a table for as long as the query runs. One that is stopped lets its rows go even when nobody asks for more, and fails:
+    /// rows that are not all never look as if they were.
+    pub(crate) fn leaf(self: &Arc<Self>, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = rows.schema();
         let counted = Leaf::new(self.leaves.clone());
         let query = Arc::clone(self);
-        let stopped = async move {
-            tokio::select! {
+        let (sender, receiver) = mpsc::channel(1);
+        let reading = SpawnedTask::spawn(async move {
+            let batches = sender.clone();
+            let read = async move {
+                let _counted = counted;
+                while let Some(batch) = rows.next().await {
+                    if batches.send(batch).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let why = tokio::select! {
+                biased;
                 () = query.stop.cancelled() => "the query was stopped",
                 () = tokio::time::sleep_until(query.deadline) => "the query ran out of time",
-            }
-        };
-        let state = Some((rows, Box::pin(stopped), counted));
-        let until_stopped = futures::stream::unfold(state, |state| async move {
-            let (mut rows, mut stopped, counted) = state?;
-            tokio::select! {
-                biased;
-                why = &mut stopped => Some((exec_err!("{why}"), None)),
-                batch = rows.next() => batch.map(|batch| (batch, Some((rows, stopped, counted)))),
-            }
+                () = read => return,
+            };
+            // Who does not listen any more needs no reason.
+            sender.send(exec_err!("{why}")).await.ok();
         });
-        Box::pin(RecordBatchStreamAdapter::new(schema, until_stopped))
+        let batches = futures::stream::unfold((receiver, reading), |(mut receiver, reading)| async move {
+            let batch = receiver.recv().await?;
+            Some((batch, (receiver, reading)))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 }
 
