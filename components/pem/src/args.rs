@@ -12,7 +12,7 @@ pub struct PemArgs {
     pub table_store_http_events_percent: u8,
 
     /// Size of the ring between kernel and agent; a power of two. What does not fit is lost and counted.
-    #[arg(long, env = "PX_RING_BYTES", default_value_t = 8 * 1024 * 1024, value_name = "BYTES")]
+    #[arg(long, env = "PX_RING_BYTES", default_value_t = 16 * 1024 * 1024, value_name = "BYTES")]
     pub ring_bytes: u32,
 
     /// Where socket data comes from.

@@ -1,8 +1,8 @@
 //! Limits, each with its reason.
 
 /// Bytes of the ring unless settings say otherwise; a power of two. At 100,000 messages a second of 300 bytes a reader that
-/// looks every 20 ms leaves 0.6 MiB in it: a quarter of a second of a stalled reader fits. User space maps it twice, so it counts twice there.
-pub const RING_BYTES: u32 = 8 << 20;
+/// looks every 20 ms leaves 0.6 MiB in it: half a second of a stalled reader fits. User space maps it twice, so it counts twice there.
+pub const RING_BYTES: u32 = 16 << 20;
 
 /// Sockets remembered at once unless settings say otherwise (least recently used leave first): twice what one process may open by default on large hosts,
 /// some 8 MiB of kernel memory.
@@ -27,7 +27,7 @@ pub const CHUNK_BYTES: u32 = 4096;
 pub const CALL_BYTES_MAX: u32 = 30 * 1024;
 
 /// Bytes copied of a stream, each direction, while its verdict is not known. The reader looks every 20 ms, and a connection may have sent
-/// several answers by then: none of them shall be cut. It is an eighth of the ring, and what is behind it is a hole of known place.
+/// several answers by then: none of them shall be cut. It is a sixteenth of the ring, and what is behind it is a hole of known place.
 pub const UNKNOWN_BYTES_MAX: u32 = 1 << 20;
 
 /// Each time a stream without a verdict has had so many bytes copied, the reader is woken to give one.

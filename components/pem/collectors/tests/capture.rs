@@ -3,6 +3,10 @@
 #![allow(clippy::print_stdout, reason = "says why a test is skipped")]
 
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// One at a time: each sees the traffic of the others, and what floods a ring shall be its own case.
+static TURN: Mutex<()> = Mutex::new(());
 
 const CHECK: &str = env!("CARGO_BIN_EXE_capture-check");
 
@@ -36,16 +40,19 @@ fn check(command: &mut Command) {
 
 #[test]
 fn the_socket_layers_tracepoints_see_every_kind_of_traffic() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     check(Command::new(CHECK).args(["--way", "a"]));
 }
 
 #[test]
 fn the_exit_of_system_calls_sees_every_kind_of_traffic() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     check(Command::new(CHECK).args(["--way", "b"]));
 }
 
 #[test]
 fn an_agent_in_a_pid_namespace_sees_what_is_in_it_by_its_ids_and_nothing_else() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if unable().is_some() {
         return;
     }

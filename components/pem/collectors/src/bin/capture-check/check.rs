@@ -16,6 +16,9 @@ use crate::{
     expect::{Bytes, Expected, Next, Stream},
 };
 
+/// Nobody reads the ring while a case makes its traffic, and the machine may be doing other things: room for all of it.
+const RING_BYTES: u32 = 64 << 20;
+
 /// The longest that records may take to come; reached only by a test that fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -98,7 +101,7 @@ fn observe(
         *running = None;
     }
     let defaults = Settings::default();
-    let settings = Settings { way, sockets_max: case.sockets_max.unwrap_or(defaults.sockets_max), ..defaults };
+    let settings = Settings { way, ring_bytes: RING_BYTES, sockets_max: case.sockets_max.unwrap_or(defaults.sockets_max), ..defaults };
     let Running { source, way } = match running {
         Some(running) => running,
         None => running.insert(start(&settings)?),
