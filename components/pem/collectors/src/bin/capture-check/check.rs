@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver, TryRecvError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     expect::{Bytes, Expected, Next, Stream},
 };
 
-/// Nobody reads the ring while a case makes its traffic, and the machine may be doing other things: room for all of it.
+/// The machine may be doing other things, and what they send is captured too: room for it.
 const RING_BYTES: u32 = 64 << 20;
 
 /// The longest that records may take to come; reached only by a test that fails.
@@ -93,8 +94,8 @@ fn observe(
     child: &mut Child,
     running: &mut Option<Running>,
 ) -> Result<Option<String>, Failure> {
-    let mut lines = BufReader::new(child.stdout.take().ok_or_else(|| Failure::Wrong("no output".to_owned()))?);
-    if next_line(&mut lines)? != "ready" {
+    let lines = lines_of(child.stdout.take().ok_or_else(|| Failure::Wrong("no output".to_owned()))?);
+    if lines.recv().ok().as_deref() != Some("ready") {
         return Err(Failure::Wrong("the child did not get ready".to_owned()));
     }
     if !case.openings[0] || case.sockets_max.is_some() {
@@ -114,7 +115,7 @@ fn observe(
     tell(child, letter)?;
     let (mut expected, mut seen) = (Expected::default(), Seen::default());
     loop {
-        match expected.hear(&next_line(&mut lines)?).map_err(Failure::Wrong)? {
+        match expected.hear(&next_line(&lines, source, &mut seen)?).map_err(Failure::Wrong)? {
             Next::More => {}
             Next::Decide(local, remote, verdict) => {
                 decide(source, &mut seen, (local, remote), verdict)?;
@@ -157,12 +158,27 @@ fn decide(source: &mut Source, seen: &mut Seen, (local, remote): (u16, u16), ver
     Ok(())
 }
 
-fn next_line(lines: &mut BufReader<ChildStdout>) -> Result<String, Failure> {
-    let mut line = String::new();
-    match lines.read_line(&mut line) {
-        Ok(0) => Err(Failure::Wrong("the child ended early".to_owned())),
-        Ok(_) => Ok(line.trim().to_owned()),
-        Err(error) => Err(Failure::Wrong(error.to_string())),
+/// What the child says, line by line; the end of its output ends them.
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if sender.send(line.trim().to_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The child's next line. Until it comes the ring is read: others on this machine make traffic too, and would fill it.
+fn next_line(lines: &Receiver<String>, source: &mut Source, seen: &mut Seen) -> Result<String, Failure> {
+    loop {
+        match lines.try_recv() {
+            Ok(line) => return Ok(line),
+            Err(TryRecvError::Empty) => read(source, seen)?,
+            Err(TryRecvError::Disconnected) => return Err(Failure::Wrong("the child ended early".to_owned())),
+        }
     }
 }
 
