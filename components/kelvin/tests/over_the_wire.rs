@@ -258,7 +258,7 @@ async fn a_broker_that_hangs_up_ends_its_query() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_gets_the_time_it_asks_for_and_no_more_than_is_allowed() {
-    let vizier = Vizier::start(vec![store(MANY)], &["--query-time-max-ms", "5000"]).await;
+    let vizier = Vizier::start(vec![store(MANY)], &["--query-time-max-ms", "8000"]).await;
     let request = ExecutePlanRequest { time_max_ms: u64::MAX, ..vizier.request(1, EVERYTHING) };
     let mut answers = vizier.client().await.execute_plan(request).await.unwrap().into_inner();
     // The schema, and the first rows.

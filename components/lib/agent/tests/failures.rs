@@ -22,7 +22,7 @@ const EVERYTHING: &str = "#px:set max_output_rows_per_table=1000000\nimport px\n
 const GROUPS: &str = "import px\ndf = px.DataFrame('a')\npx.display(df.groupby('ok').agg(n=('number', px.count)))\n";
 
 /// A loaded machine is not a dead one: still long enough for that, and short enough for a test.
-const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(1), answer_max: Duration::from_secs(2) };
+const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(1), answer_max: Duration::from_secs(5) };
 
 fn store(rows: i64) -> Arc<TableStore> {
     let store = empty_store();
@@ -122,7 +122,7 @@ async fn a_frozen_agent_is_found_out_by_the_keep_alive() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_says_nothing_for_too_long_is_not_waited_for() {
-    let coordinator = CoordinatorArgs { agent_silence_max: Duration::from_secs(2), ..CoordinatorArgs::default() };
+    let coordinator = CoordinatorArgs { agent_silence_max: Duration::from_secs(5), ..CoordinatorArgs::default() };
     let fleet = fleet(2, MANY, Options { coordinator, ..Options::default() }).await;
     let mut execution = fleet.execute(EVERYTHING).await.unwrap();
     let first = execution.next().await.unwrap().unwrap().rows.num_rows();
@@ -130,7 +130,7 @@ async fn an_agent_that_says_nothing_for_too_long_is_not_waited_for() {
     let rows = first + rest(&mut execution).await.unwrap();
     let ended = execution.end().await;
     assert!((MANY as usize..2 * MANY as usize).contains(&rows), "{rows}");
-    assert_eq!(reasons(&ended.missing), [(fleet.members[0].id, "sent nothing for 2s")]);
+    assert_eq!(reasons(&ended.missing), [(fleet.members[0].id, "sent nothing for 5s")]);
     fleet.members[0].proxy.cut();
     fleet.no_leaves().await;
     fleet.stop().await;
@@ -138,7 +138,7 @@ async fn an_agent_that_says_nothing_for_too_long_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_is_slow_is_not_an_agent_that_is_silent() {
-    let coordinator = CoordinatorArgs { agent_silence_max: Duration::from_secs(2), ..CoordinatorArgs::default() };
+    let coordinator = CoordinatorArgs { agent_silence_max: Duration::from_secs(5), ..CoordinatorArgs::default() };
     let fleet = fleet(3, MANY, Options { coordinator, ..Options::default() }).await;
     let compiled = fleet.compile(EVERYTHING);
     let (read, frozen) = (fleet.agents()[..2].to_vec(), fleet.agents()[2..].to_vec());
@@ -148,7 +148,7 @@ async fn a_reader_that_is_slow_is_not_an_agent_that_is_silent() {
     fleet.members[2].proxy.freeze();
     let mut other = fleet.begin(QuerySpec { agents: frozen, ..fleet.spec(&compiled) }).await.unwrap();
     assert_eq!(rest(&mut other).await.unwrap(), 0);
-    assert_eq!(reasons(&other.end().await.missing), [(fleet.members[2].id, "sent nothing for 2s")]);
+    assert_eq!(reasons(&other.end().await.missing), [(fleet.members[2].id, "sent nothing for 5s")]);
     assert_eq!(first + rest(&mut slow).await.unwrap(), 2 * MANY as usize);
     assert_eq!(slow.end().await.missing, []);
     fleet.members[2].proxy.cut();
@@ -204,7 +204,7 @@ async fn a_query_that_has_ended_on_the_agent_fails_and_is_not_cut_short() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_ends_when_its_time_is_over() {
     let fleet = fleet(2, MANY, Options::default()).await;
-    let spec = QuerySpec { time_max: Duration::from_secs(5), ..fleet.spec(&fleet.compile(EVERYTHING)) };
+    let spec = QuerySpec { time_max: Duration::from_secs(8), ..fleet.spec(&fleet.compile(EVERYTHING)) };
     let mut execution = fleet.begin(spec).await.unwrap();
     // Its reader does not read on: the agents stop by themselves.
     execution.next().await.unwrap().unwrap();
@@ -363,8 +363,9 @@ async fn what_is_no_agent_is_refused_and_disturbs_nobody() {
     let fleet = fleet(1, 10, Options::default()).await;
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"", &[0x16, 3, 1, 255, 255, 1]] {
         let mut socket = tokio::net::TcpStream::connect(fleet.hub_address).await.unwrap();
-        socket.write_all(bytes).await.unwrap();
-        socket.shutdown().await.unwrap();
+        // Kelvin may have closed it by then.
+        socket.write_all(bytes).await.ok();
+        socket.shutdown().await.ok();
     }
     refusals(&fleet, 3).await;
     assert_eq!(fleet.run(GROUPS).await.unwrap().0.rows(0), 2);
