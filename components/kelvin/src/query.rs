@@ -90,6 +90,7 @@ fn end(ended: &Ended) -> QueryEnd {
         rows_read: ended.stats.rows_read,
         bytes_read: ended.stats.bytes_read,
         agents_counted: ended.agents_counted as u32,
+        qualities: Vec::new(),
     }
 }
 

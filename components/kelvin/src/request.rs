@@ -77,6 +77,7 @@ mod tests {
             agent_ids: vec![vec![2; 16]],
             outputs: vec![PlanOutput { plan: vec![3], columns: vec![column] }],
             time_max_ms: 0,
+            streaming: false,
         }
     }
 

@@ -164,6 +164,7 @@ impl Vizier {
             agent_ids: (0..self.workers.len()).map(|at| self.agent(at).to_bytes().to_vec()).collect(),
             outputs: outputs.collect(),
             time_max_ms: 0,
+            streaming: false,
         }
     }
 

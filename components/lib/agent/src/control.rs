@@ -25,6 +25,7 @@ impl AgentControl for Control {
             batches_read: reads.batches,
             rows_read: reads.rows,
             bytes_read: reads.bytes,
+            tables: Vec::new(),
         }))
     }
 }
