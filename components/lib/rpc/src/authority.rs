@@ -53,6 +53,11 @@ impl PeerIdentity {
         ServerTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key)).client_ca_root(Certificate::from_pem(&self.ca))
     }
 
+    /// How a gRPC server shows itself to clients that need no certificate.
+    pub fn shown_tls(&self) -> ServerTlsConfig {
+        ServerTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key))
+    }
+
     /// How a gRPC client shows itself, and whom it takes.
     pub fn client_tls(&self) -> ClientTlsConfig {
         ClientTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key)).ca_certificate(Certificate::from_pem(&self.ca))

@@ -27,6 +27,8 @@ pub enum Security {
     Tls(Box<CertificateAuthority>),
     /// By certificates of the same authority on both ends: between parts of one Vizier.
     Mutual(Box<PeerIdentity>),
+    /// By the certificate of a part, shown to clients that have none: they show a key or a token.
+    Shown(Box<PeerIdentity>),
 }
 
 /// A socket that listens.
@@ -74,6 +76,7 @@ pub fn server(security: &Security) -> Result<Server, Error> {
     match security {
         Security::Plaintext => Ok(server),
         Security::Mutual(identity) => server.tls_config(identity.server_tls().timeout(HANDSHAKE_MAX)).map_err(Error::Transport),
+        Security::Shown(identity) => server.tls_config(identity.shown_tls().timeout(HANDSHAKE_MAX)).map_err(Error::Transport),
         Security::Tls(authority) => server.tls_config(authority.server_tls().timeout(HANDSHAKE_MAX)).map_err(Error::Transport),
     }
 }
