@@ -62,7 +62,7 @@ fn scan(store: &Arc<TableStore>) -> LogicalPlanBuilder {
 }
 
 fn compiled(outputs: Vec<(Relation, LogicalPlan)>) -> Compiled {
-    let output = |(at, (relation, plan))| pxl::Output { name: format!("output {at}"), relation, plan };
+    let output = |(at, (relation, plan))| pxl::Output { name: format!("output {at}"), relation, plan, streaming: false };
     Compiled {
         outputs: outputs.into_iter().enumerate().map(output).collect(),
         flags: pxl::Flags::default(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, ScalarUDF};
-use pxl::{AggregateFunction, FunctionRegistry, ScalarFunction, ScalarLower, SemanticRule};
+use pxl::{AggregateFunction, FunctionRegistry, RunsOn, ScalarFunction, ScalarLower, SemanticRule};
 use tables::DataType;
 
 use crate::kernel::{KernelUdf, Overload};
@@ -12,6 +12,7 @@ struct Gathered {
     name: &'static str,
     /// How many of the leading arguments must be literals.
     init_args: usize,
+    runs_on: RunsOn,
     overloads: Vec<(Overload, SemanticRule)>,
 }
 
@@ -31,10 +32,18 @@ impl Builder {
     /// As [`Self::kernel`]; the first `init_args` arguments must be literals.
     pub(crate) fn kernel_with_init(&mut self, name: &'static str, init_args: usize, semantic: SemanticRule, overload: Overload) {
         let at = self.kernels.iter().position(|k| k.name == name).unwrap_or_else(|| {
-            self.kernels.push(Gathered { name, init_args, overloads: Vec::new() });
+            self.kernels.push(Gathered { name, init_args, runs_on: RunsOn::Anywhere, overloads: Vec::new() });
             self.kernels.len() - 1
         });
         self.kernels[at].overloads.push((overload, semantic));
+    }
+
+    /// As [`Self::kernel`], of a function that knows only there what it is asked.
+    pub(crate) fn kernel_on(&mut self, name: &'static str, runs_on: RunsOn, semantic: SemanticRule, overload: Overload) {
+        self.kernel_with_init(name, 0, semantic, overload);
+        if let Some(gathered) = self.kernels.iter_mut().find(|k| k.name == name) {
+            gathered.runs_on = runs_on;
+        }
     }
 
     /// An overload that DataFusion's own expressions can do.
@@ -47,7 +56,8 @@ impl Builder {
         build: fn(Vec<Expr>) -> Expr,
     ) {
         let lower = ScalarLower::Native(build);
-        self.registry.add_scalar(ScalarFunction { name, init_args: vec![], args: args.to_vec(), returns, semantic, lower });
+        let (init_args, args, runs_on) = (vec![], args.to_vec(), RunsOn::Anywhere);
+        self.registry.add_scalar(ScalarFunction { name, init_args, args, returns, semantic, lower, runs_on });
     }
 
     pub(crate) fn aggregate(&mut self, function: AggregateFunction) {
@@ -55,7 +65,7 @@ impl Builder {
     }
 
     pub(crate) fn finish(mut self) -> FunctionRegistry {
-        for Gathered { name, init_args, overloads } in self.kernels {
+        for Gathered { name, init_args, runs_on, overloads } in self.kernels {
             let mut heads = Vec::new();
             let mut kernels = Vec::new();
             for (overload, semantic) in overloads {
@@ -66,9 +76,10 @@ impl Builder {
             let udf = Arc::new(ScalarUDF::new_from_impl(KernelUdf::new(name, kernels)));
             for (init_args, args, returns, semantic) in heads {
                 let lower = ScalarLower::Udf(Arc::clone(&udf));
-                self.registry.add_scalar(ScalarFunction { name, init_args, args, returns, semantic, lower });
+                self.registry.add_scalar(ScalarFunction { name, init_args, args, returns, semantic, lower, runs_on });
             }
         }
+        crate::table_functions::add(&mut self.registry);
         self.registry
     }
 }

@@ -4,6 +4,7 @@
 //! registry(environment) ─▶ pxl::FunctionRegistry: name, exact types, semantic rule, how it runs
 //!   native      what DataFusion can do itself, as its own expressions, so that its optimizer sees through them
 //!   kernel      the rest: one DataFusion function per name, a loop over rows per overload
+//!   tables      functions whose value is a table: which there are; who answers them is elsewhere
 //!   aggregates  count, sum, mean, min, max, any as DataFusion's own; quantiles by a t-digest that merges
 //! ```
 //!
@@ -21,6 +22,7 @@ mod native;
 mod net;
 mod quantiles;
 mod regexes;
+mod table_functions;
 mod text;
 mod upids;
 
@@ -28,6 +30,7 @@ use builder::Builder;
 pub use environment::{Environment, NoProcesses, ProcessNames};
 pub use kernel::{TEXT_BATCH_BYTES_MAX, TEXT_BYTES_MAX};
 use pxl::FunctionRegistry;
+pub use table_functions::TABLE_FUNCTIONS;
 
 /// Every function there is, for one agent or one machine.
 pub fn registry(environment: &Environment) -> FunctionRegistry {

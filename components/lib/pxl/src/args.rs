@@ -52,6 +52,11 @@ impl<'a> Args<'a> {
         Ok(slots)
     }
 
+    /// Whether any is not known before a tracepoint is there.
+    pub(crate) fn have_unknown(&self) -> bool {
+        self.positional.iter().chain(self.named.iter().map(|(_, _, arg)| arg)).any(|arg| arg.value.is_unknown())
+    }
+
     /// Exactly these parameters, all given.
     pub(crate) fn bind_all<const N: usize>(self, function: &str, params: [&str; N]) -> Result<[Arg<'a>; N]> {
         let span = self.span;

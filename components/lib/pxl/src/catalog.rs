@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::logical_expr::{LogicalTableSource, TableSource};
 use tables::Relation;
+
+use crate::table_functions::{AnsweredBy, Argument, FunctionRows, NoRows, TableFunction};
 
 /// A table that scripts may read.
 #[derive(Clone)]
@@ -21,6 +24,15 @@ pub trait Catalog: Sync {
     fn table(&self, name: &str) -> Option<CatalogTable>;
     /// Every name, for suggestions.
     fn table_names(&self) -> Vec<String>;
+
+    /// The rows of a call of a table function, with a value for each of its arguments.
+    ///
+    /// # Errors
+    /// If nobody here answers it, or who does cannot.
+    fn table_function(&self, function: &TableFunction, args: &[Argument]) -> Result<FunctionRows, NoRows> {
+        let _ = (function, args);
+        Err(NoRows::NotHere)
+    }
 }
 
 /// Tables without rows: enough to check scripts.
@@ -54,5 +66,13 @@ impl Catalog for SchemaCatalog {
 
     fn table_names(&self) -> Vec<String> {
         self.tables.keys().cloned().collect()
+    }
+
+    fn table_function(&self, function: &TableFunction, _args: &[Argument]) -> Result<FunctionRows, NoRows> {
+        let schema = Arc::new(function.relation().arrow_schema());
+        Ok(match function.answered_by {
+            AnsweredBy::Broker => FunctionRows::Literal(RecordBatch::new_empty(schema)),
+            AnsweredBy::AllAgents | AnsweredBy::AllPems => FunctionRows::Scan(Arc::new(LogicalTableSource::new(schema))),
+        })
     }
 }

@@ -10,6 +10,7 @@ use crate::diagnostics::{Code, Diagnostic, Diagnostics};
 use crate::eval::Evaluator;
 use crate::flags::Flags;
 use crate::functions::FunctionRegistry;
+use crate::mutations::Mutation;
 use crate::parse::parse_script;
 
 /// What a compile starts from. The result depends on nothing else.
@@ -46,6 +47,8 @@ pub struct Output {
     pub relation: Relation,
     /// How it is made: columns and types are those of `relation`, no value is NULL.
     pub plan: LogicalPlan,
+    /// Its rows never end: those that come later are wanted too. Then the plan has no limit, join, sort or aggregate.
+    pub streaming: bool,
 }
 
 /// A script that compiled.
@@ -57,11 +60,50 @@ pub struct Compiled {
     pub flags: Flags,
 }
 
-/// Compiles a script.
+/// Compiles a script. What it wants changed is checked and left out: see [`compile_mutations`].
 ///
 /// # Errors
 /// Whatever is wrong with the script or with the calls.
 pub fn compile(input: &CompileInput<'_>) -> Result<Compiled, Diagnostics> {
+    run(input, false, |evaluator, flags| {
+        let outputs = evaluator.into_outputs();
+        if outputs.is_empty() {
+            let message = "query does not output a result, please add a px.display() statement";
+            return Err(Diagnostics::new(input.script, vec![*Diagnostic::whole(Code::NoOutput, message)]));
+        }
+        Ok(Compiled { outputs, flags })
+    })
+}
+
+/// What a script wants changed, in the order in which it says so; nothing, if it changes nothing. Tables that its own tracepoints fill may be
+/// read although the catalog does not have them: the query part is compiled by [`compile`], when they are there.
+///
+/// # Errors
+/// Whatever is wrong with the script or with the calls.
+pub fn compile_mutations(input: &CompileInput<'_>) -> Result<Vec<Mutation>, Diagnostics> {
+    run(input, true, |evaluator, _| evaluator.trace.finish(input.script))
+}
+
+/// Whether a script may want something changed: it imports `pxtrace` or `pxconfig`. False also if it is not Python.
+pub fn mutates(script: &str) -> bool {
+    let changes = |name: &str| matches!(name, "pxtrace" | "pxconfig");
+    parse_script(script).is_ok_and(|module| any_import(&module.body, &changes))
+}
+
+fn any_import(body: &[Stmt], wanted: &impl Fn(&str) -> bool) -> bool {
+    body.iter().any(|stmt| match stmt {
+        Stmt::Import(import) => import.names.iter().any(|alias| wanted(alias.name.as_str())),
+        Stmt::ImportFrom(import) => import.module.as_ref().is_some_and(|module| wanted(module.as_str())),
+        Stmt::FunctionDef(function) => any_import(&function.body, wanted),
+        _ => false,
+    })
+}
+
+fn run<T>(
+    input: &CompileInput<'_>,
+    tables_to_come: bool,
+    finish: impl FnOnce(Evaluator<'_>, Flags) -> Result<T, Diagnostics>,
+) -> Result<T, Diagnostics> {
     let fail = |problem: Box<Diagnostic>| Diagnostics::new(input.script, vec![*problem]);
     let flags = Flags::parse(input.script).map_err(fail)?;
     let module = parse_script(input.script).map_err(|problems| Diagnostics::new(input.script, problems))?;
@@ -70,13 +112,9 @@ pub fn compile(input: &CompileInput<'_>) -> Result<Compiled, Diagnostics> {
     }
     let arguments = crate::exec::parse_arguments(input.exec_funcs).map_err(fail)?;
     let mut evaluator = Evaluator::new(input, flags);
+    evaluator.trace.tables_to_come = tables_to_come;
     evaluator.run(&module, &arguments).map_err(fail)?;
-    let outputs = evaluator.into_outputs();
-    if outputs.is_empty() {
-        let message = "query does not output a result, please add a px.display() statement";
-        return Err(fail(Diagnostic::whole(Code::NoOutput, message)));
-    }
-    Ok(Compiled { outputs, flags })
+    finish(evaluator, flags)
 }
 
 /// Checks a script against the tables that agents fill, without any running. A script of functions only, which wants to be called, passes.
@@ -86,6 +124,9 @@ pub fn compile(input: &CompileInput<'_>) -> Result<Compiled, Diagnostics> {
 pub fn check(script: &str, functions: &FunctionRegistry) -> Result<(), Diagnostics> {
     let catalog = SchemaCatalog::of_agents();
     let input = CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions };
+    if mutates(script) {
+        return compile_mutations(&input).map(drop);
+    }
     match compile(&input) {
         Ok(_) => Ok(()),
         Err(problems) => {

@@ -41,6 +41,8 @@ codes! {
     NoOutput => "no-output",
     /// A function to be called from outside is missing or is called wrongly.
     Call => "call",
+    /// Nothing is wrong with the script; something it asks for cannot be had now.
+    Unavailable => "unavailable",
     /// Our fault.
     Internal => "internal",
 }

@@ -15,6 +15,7 @@ use crate::frame::{Frame, Operators, internal};
 use crate::limits::{EVAL_DEPTH_MAX, OUTPUTS_MAX, STEPS_MAX};
 use crate::scope::{ScopeId, Scopes};
 use crate::source::Span;
+use crate::trace::Trace;
 
 /// The state of one run.
 pub(crate) struct Evaluator<'a> {
@@ -22,6 +23,7 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) flags: Flags,
     pub(crate) scopes: Scopes<'a>,
     pub(crate) ops: Operators,
+    pub(crate) trace: Trace,
     /// `px.display` does nothing while functions are called from outside.
     pub(crate) display_off: bool,
     outputs: Vec<Output>,
@@ -41,6 +43,7 @@ impl<'a> Evaluator<'a> {
             flags,
             scopes,
             ops: Operators::default(),
+            trace: Trace::default(),
             display_off: !input.exec_funcs.is_empty(),
             outputs: Vec::new(),
             steps: 0,
@@ -75,7 +78,9 @@ impl<'a> Evaluator<'a> {
             unique = format!("{name}_{n}");
         }
         let mut plan = frame.plan().map_err(|e| internal(&e, span))?;
-        if let Ok(rows @ 1..) = usize::try_from(self.flags.max_output_rows_per_table) {
+        if let Ok(rows @ 1..) = usize::try_from(self.flags.max_output_rows_per_table)
+            && !frame.streaming
+        {
             plan =
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(LogicalPlanBuilder::build).map_err(|e| internal(&e, span))?;
         }
@@ -87,7 +92,7 @@ impl<'a> Evaluator<'a> {
             let message = format!("the plan of output '{unique}' has other columns than it should");
             return Err(Diagnostic::new(Code::Internal, span, message));
         }
-        self.outputs.push(Output { name: unique, relation, plan });
+        self.outputs.push(Output { name: unique, relation, plan, streaming: frame.streaming });
         Ok(())
     }
 

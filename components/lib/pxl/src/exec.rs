@@ -79,6 +79,7 @@ impl<'a> Evaluator<'a> {
     fn outputs_of_call(&mut self, func: &FuncToExecute, result: &Value<'a>, at: Span) -> Result<()> {
         let frames = match result {
             Value::Frame(frame) => return self.add_output(frame, &func.output_table_prefix, at),
+            unknown if unknown.is_unknown() => return Ok(()),
             Value::List(items) | Value::Tuple(items) => &items.items,
             other => {
                 let message = format!("Function '{}' returns '{}' but should return a DataFrame.", func.name, other.kind());
@@ -122,7 +123,7 @@ impl<'a> Evaluator<'a> {
         // Spans within the argument's text mean nothing in the script.
         match self.expr(parsed.ok_or_else(wrong)?, scope).map_err(|problem| Box::new(Diagnostic { span: Some(at), ..*problem }))? {
             Value::List(items) if items.items.iter().all(|item| item.as_str().is_some()) => {
-                Ok(Value::List(Sequence { items: items.items.clone(), depth: 1 }.into()))
+                Ok(Value::List(Sequence { items: items.items.clone(), depth: 1, unknown: false }.into()))
             }
             _ => Err(wrong()),
         }

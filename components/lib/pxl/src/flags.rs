@@ -18,11 +18,13 @@ pub struct Flags {
     pub analyze: bool,
     /// Limit in front of every output; 0 or less means none.
     pub max_output_rows_per_table: i64,
+    /// Add a table of what is missing from the answer.
+    pub data_quality: bool,
 }
 
 impl Default for Flags {
     fn default() -> Flags {
-        Flags { explain: false, analyze: false, max_output_rows_per_table: MAX_OUTPUT_ROWS_DEFAULT }
+        Flags { explain: false, analyze: false, max_output_rows_per_table: MAX_OUTPUT_ROWS_DEFAULT, data_quality: false }
     }
 }
 
@@ -51,9 +53,10 @@ impl Flags {
         match key {
             "explain" => self.explain = parse_bool(value).ok_or_else(|| wrong("boolean"))?,
             "analyze" => self.analyze = parse_bool(value).ok_or_else(|| wrong("boolean"))?,
+            "data_quality" => self.data_quality = parse_bool(value).ok_or_else(|| wrong("boolean"))?,
             "max_output_rows_per_table" => self.max_output_rows_per_table = value.parse().map_err(|_| wrong("integer"))?,
             _ => {
-                let help = did_you_mean(key, ["explain", "analyze", "max_output_rows_per_table"]);
+                let help = did_you_mean(key, ["explain", "analyze", "data_quality", "max_output_rows_per_table"]);
                 return Err(Diagnostic::new(Code::Flag, span, format!("{key} is not a valid flag")).maybe_help(help));
             }
         }
@@ -77,12 +80,16 @@ mod tests {
     #[test]
     fn flags_are_read_from_whole_lines_only() {
         let flags = Flags::parse("import px\n#px:set explain=T\n #px:set analyze=1\n#px:set max_output_rows_per_table=5\n").unwrap();
-        assert_eq!(flags, Flags { explain: true, analyze: false, max_output_rows_per_table: 5 });
+        assert_eq!(flags, Flags { explain: true, analyze: false, max_output_rows_per_table: 5, data_quality: false });
+        assert!(Flags::parse("#px:set data_quality=true\nimport px").unwrap().data_quality);
         for (line, message) in [
             ("#px:set explain", "Config setting is malformed"),
             ("#px:set explain = 1", "Config setting is malformed"),
             ("#px:set explan=1", "explan is not a valid flag"),
             ("#px:set explain=yes", "'yes' is not a valid boolean for explain"),
+            ("#px:set data_quality=maybe", "'maybe' is not a valid boolean for data_quality"),
+            ("#px:set data_quality", "Config setting is malformed"),
+            ("#px:set max_output_rows_per_table=1.5", "'1.5' is not a valid integer for max_output_rows_per_table"),
         ] {
             assert_eq!(Flags::parse(line).unwrap_err().message, message);
         }

@@ -58,6 +58,10 @@ pub(crate) struct Frame {
     columns: Rc<Vec<Expr>>,
     depth: u32,
     nodes: u32,
+    /// The first operator beneath that has no rows before it has seen others: behind it there are no streams, and only Kelvin.
+    blocking: Option<&'static str>,
+    /// `stream()` was called: the only thing left to do is to show it.
+    pub(crate) streaming: bool,
 }
 
 fn column(name: &str) -> Expr {
@@ -67,11 +71,13 @@ fn column(name: &str) -> Expr {
 impl Frame {
     /// Over a plan that yields `columns` for the columns of `relation`.
     pub(crate) fn over(op: OpId, plan: LogicalPlan, columns: Vec<Expr>, relation: Relation) -> Frame {
-        Frame { op, relation: Rc::new(relation), base: Arc::new(plan), columns: Rc::new(columns), depth: 2, nodes: 2 }
+        let (relation, base, columns) = (Rc::new(relation), Arc::new(plan), Rc::new(columns));
+        Frame { op, relation, base, columns, depth: 2, nodes: 2, blocking: None, streaming: false }
     }
 
     /// Over a plan made from the plans of `from`.
     pub(crate) fn derive(ops: &mut Operators, from: &[&Frame], plan: LogicalPlan, relation: Relation, span: Span) -> Result<Frame> {
+        from.iter().try_for_each(|frame| frame.goes_on(span))?;
         let parents: Vec<OpId> = from.iter().map(|frame| frame.op).collect();
         let columns = relation.columns.iter().map(|c| column(&c.name)).collect();
         let frame = Frame {
@@ -81,8 +87,42 @@ impl Frame {
             columns: Rc::new(columns),
             depth: from.iter().map(|frame| frame.depth).max().unwrap_or(0) + 2,
             nodes: from.iter().map(|frame| frame.nodes).fold(2, u32::saturating_add),
+            blocking: from.iter().find_map(|frame| frame.blocking),
+            streaming: false,
         };
         frame.within_limits(span)
+    }
+
+    /// Behind an operator that has no rows before it has seen others.
+    pub(crate) fn behind(mut self, operator: &'static str) -> Frame {
+        self.blocking = self.blocking.or(Some(operator));
+        self
+    }
+
+    /// The first such operator beneath.
+    pub(crate) fn blocking(&self) -> Option<&'static str> {
+        self.blocking
+    }
+
+    /// The same, and rows that come later.
+    pub(crate) fn stream(&self, span: Span) -> Result<Frame> {
+        self.goes_on(span)?;
+        match self.blocking {
+            None => Ok(Frame { streaming: true, ..self.clone() }),
+            Some(operator) => {
+                let message = format!("df.stream() not yet supported with the operator {operator}");
+                Err(Diagnostic::new(Code::Unsupported, span, message).with_help("a stream can be filtered, and its columns computed"))
+            }
+        }
+    }
+
+    /// That something may be done with it other than to show it.
+    fn goes_on(&self, span: Span) -> Result<()> {
+        if !self.streaming {
+            return Ok(());
+        }
+        let message = "df.stream() in the middle of a query is not yet implemented";
+        Err(Diagnostic::new(Code::Unsupported, span, message).with_help("call stream() last, right before px.display()"))
     }
 
     fn within_limits(self, span: Span) -> Result<Frame> {
@@ -127,6 +167,7 @@ impl Frame {
 
     /// Only these columns, in this order.
     pub(crate) fn keep(&self, ops: &mut Operators, names: &[String], span: Span) -> Result<Frame> {
+        self.goes_on(span)?;
         let mut relation = Relation::default();
         let mut columns = Vec::new();
         for name in names {
@@ -144,6 +185,7 @@ impl Frame {
 
     /// With a column more, or another value in a column, which then becomes the last one.
     pub(crate) fn assign(&self, ops: &mut Operators, name: &str, value: &Typed, span: Span) -> Result<Frame> {
+        self.goes_on(span)?;
         let lowered = self.lower(ops, value, span)?;
         let mut relation = Relation::clone(&self.relation);
         let replaced = relation.columns.iter().position(|c| c.name == name);
@@ -166,6 +208,8 @@ impl Frame {
             columns: Rc::new(columns),
             depth: self.depth + deeper,
             nodes: self.nodes.saturating_add(value.nodes() / 8).saturating_add(deeper),
+            blocking: self.blocking,
+            streaming: false,
         };
         frame.within_limits(span)
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 use tables::{DataType, SemanticType};
 
+use crate::table_functions::TableFunction;
+
 /// How the semantic type of a result follows from those of the arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SemanticRule {
@@ -55,6 +57,18 @@ pub enum ScalarLower {
     Native(fn(Vec<Expr>) -> Expr),
 }
 
+/// Where a scalar function knows what it is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunsOn {
+    /// Everywhere the same.
+    #[default]
+    Anywhere,
+    /// On the agent that has the row: of processes, only their own agent knows.
+    Pem,
+    /// Where all of Kubernetes is known, not only what runs on one node.
+    Kelvin,
+}
+
 /// One overload of a scalar function.
 #[derive(Debug, Clone)]
 pub struct ScalarFunction {
@@ -70,6 +84,8 @@ pub struct ScalarFunction {
     pub semantic: SemanticRule,
     /// How it runs.
     pub lower: ScalarLower,
+    /// Where it runs.
+    pub runs_on: RunsOn,
 }
 
 /// How a call of an aggregate becomes a DataFusion expression.
@@ -101,6 +117,7 @@ pub struct AggregateFunction {
 pub struct FunctionRegistry {
     scalars: BTreeMap<&'static str, Vec<Arc<ScalarFunction>>>,
     aggregates: BTreeMap<&'static str, Vec<Arc<AggregateFunction>>>,
+    table_functions: BTreeMap<&'static str, &'static TableFunction>,
 }
 
 impl FunctionRegistry {
@@ -116,6 +133,21 @@ impl FunctionRegistry {
         let overloads = self.aggregates.entry(function.name).or_default();
         overloads.retain(|f| f.args != function.args);
         overloads.push(Arc::new(function));
+    }
+
+    /// Adds a table function; one of the same name is replaced.
+    pub fn add_table_function(&mut self, function: &'static TableFunction) {
+        self.table_functions.insert(function.name, function);
+    }
+
+    /// The table function of that name.
+    pub fn table_function(&self, name: &str) -> Option<&'static TableFunction> {
+        self.table_functions.get(name).copied()
+    }
+
+    /// Every table function, by name.
+    pub fn table_functions(&self) -> impl Iterator<Item = &'static TableFunction> {
+        self.table_functions.values().copied()
     }
 
     /// The overload that takes exactly these types, init arguments first.
@@ -148,7 +180,7 @@ impl FunctionRegistry {
         self.aggregates.values().flatten()
     }
 
-    /// Every name, once.
+    /// Every name of a scalar or aggregate function, once.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.scalars.keys().copied().chain(self.aggregates.keys().copied().filter(|name| !self.scalars.contains_key(name)))
     }

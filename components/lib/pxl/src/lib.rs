@@ -26,17 +26,24 @@ mod fold;
 mod frame;
 mod functions;
 mod limits;
+mod mutations;
 mod objects;
 mod parse;
 mod scope;
 mod source;
 mod suggest;
+mod table_functions;
 mod time;
+mod trace;
 mod value;
 
 pub use catalog::{Catalog, CatalogTable, SchemaCatalog};
-pub use compile::{CompileInput, Compiled, FuncToExecute, Output, check, compile};
+pub use compile::{CompileInput, Compiled, FuncToExecute, Output, check, compile, compile_mutations, mutates};
 pub use diagnostics::{Code, Diagnostic, Diagnostics, Message};
 pub use flags::{Flags, MAX_OUTPUT_ROWS_DEFAULT};
-pub use functions::{AggregateFunction, AggregateLower, FunctionRegistry, ScalarFunction, ScalarLower, SemanticRule};
+pub use functions::{AggregateFunction, AggregateLower, FunctionRegistry, RunsOn, ScalarFunction, ScalarLower, SemanticRule};
+pub use mutations::{Captured, ConfigUpdate, Mutation, Probe, Program, Selector, Source, Target, Tracepoint};
 pub use source::{Place, Span};
+pub use table_functions::{
+    AnsweredBy, Argument, FUNCTION_TABLE_PREFIX, FunctionRows, NoRows, TableFunction, TableFunctionArg, TableFunctionColumn,
+};

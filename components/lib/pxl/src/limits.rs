@@ -26,5 +26,11 @@ pub(crate) const LITERAL_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const VALUE_DEPTH_MAX: u32 = 16;
 /// Most outputs of one script.
 pub(crate) const OUTPUTS_MAX: usize = 200;
+/// Most values in the literal rows of one table function: a thousand agents with some sixty columns. They travel in the plan.
+pub(crate) const FUNCTION_CELLS_MAX: usize = 65_536;
+/// Most mutations of one script: each goes to every agent.
+pub(crate) const MUTATIONS_MAX: usize = 100;
+/// Most programs of one tracepoint.
+pub(crate) const PROGRAMS_MAX: usize = 32;
 /// Most syntax errors told at once.
 pub(crate) const SYNTAX_ERRORS_MAX: usize = 5;

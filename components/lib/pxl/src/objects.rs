@@ -3,8 +3,11 @@
 mod aggregate;
 mod frames;
 mod metadata;
+mod probes;
 mod px;
 mod read;
+mod table_functions;
+mod tracing;
 
 pub(crate) use px::{Builtin, globals};
 
@@ -24,27 +27,31 @@ pub(crate) enum FrameMethod {
     Groupby,
     Head,
     Merge,
+    Stream,
 }
 
 impl FrameMethod {
-    const ALL: [(&'static str, FrameMethod); 6] = [
+    const ALL: [(&'static str, FrameMethod); 7] = [
         ("agg", FrameMethod::Agg),
         ("append", FrameMethod::Append),
         ("drop", FrameMethod::Drop),
         ("groupby", FrameMethod::Groupby),
         ("head", FrameMethod::Head),
         ("merge", FrameMethod::Merge),
+        ("stream", FrameMethod::Stream),
     ];
 }
 
 /// Attributes of a DataFrame that the original has and we do not, yet.
-const FRAME_UNSUPPORTED: [&str; 3] = ["rolling", "stream", "map"];
+const FRAME_UNSUPPORTED: [&str; 2] = ["rolling", "map"];
 
 impl<'a> Evaluator<'a> {
     /// `object.name`.
     pub(crate) fn get_attribute(&self, object: Value<'a>, name: &str, at: Span) -> Result<Value<'a>> {
         match object {
             Value::Module(Module::Px) => self.px_attribute(name, at),
+            Value::Module(module) => tracing::trace_attribute(module, name, at),
+            Value::Unknown => Ok(Value::Unknown),
             Value::Frame(frame) => {
                 if let Some((_, method)) = FrameMethod::ALL.iter().find(|(known, _)| *known == name) {
                     return Ok(Value::Method(frame, *method));
@@ -69,6 +76,8 @@ impl<'a> Evaluator<'a> {
     /// `object[index]`.
     pub(crate) fn get_item(&mut self, object: Value<'a>, index: Value<'a>, at: Span, whole: Span) -> Result<Value<'a>> {
         match object {
+            Value::Unknown => Ok(Value::Unknown),
+            Value::Frame(_) if index.is_unknown() => Ok(Value::Unknown),
             Value::Frame(frame) => self.frame_item(&frame, index, at),
             Value::Ctx(frame) => self.metadata(&frame, &index, at),
             Value::List(items) | Value::Tuple(items) => element(&items, &index, at),

@@ -8,6 +8,8 @@ use tables::{DataType, SemanticType};
 use crate::expr::{Literal, Typed};
 use crate::frame::Frame;
 use crate::scope::ScopeId;
+use crate::table_functions::TableFunction;
+use crate::trace::{TraceFunction, Traced};
 
 /// A type as annotations name it, which is also a function that casts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +42,25 @@ pub(crate) enum Value<'a> {
     Builtin(crate::objects::Builtin),
     /// A function of the registry, scalar or aggregate.
     Registered(&'static str),
+    /// A function of the registry whose value is a table.
+    TableFunction(&'static TableFunction),
     Method(Frame, crate::objects::FrameMethod),
     GroupedMethod(Rc<Grouped>),
     Type(TypeName),
+    /// A function of `pxtrace` or `pxconfig`.
+    Trace(TraceFunction),
+    /// What such a function makes.
+    Traced(Traced<'a>),
+    /// Made of a table that only a tracepoint will bring.
+    Unknown,
 }
 
-/// Elements, and how deep lists within lists go.
+/// Elements, how deep lists within lists go, and whether there is an unknown value within.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequence<'a> {
     pub(crate) items: Vec<Value<'a>>,
     pub(crate) depth: u32,
+    pub(crate) unknown: bool,
 }
 
 /// Entries in order of text.
@@ -57,6 +68,7 @@ pub(crate) struct Sequence<'a> {
 pub(crate) struct Dict<'a> {
     pub(crate) entries: Vec<(Value<'a>, Value<'a>)>,
     pub(crate) depth: u32,
+    pub(crate) unknown: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +80,8 @@ pub(crate) struct Grouped {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Module {
     Px,
+    Pxtrace,
+    Pxconfig,
 }
 
 /// A function of the script, with the defaults of its parameters as they were when it was defined.
@@ -117,6 +131,16 @@ impl Value<'_> {
         }
     }
 
+    /// Whether it is, or has within, what is not known before a tracepoint is there.
+    pub(crate) fn is_unknown(&self) -> bool {
+        match self {
+            Value::Unknown => true,
+            Value::List(sequence) | Value::Tuple(sequence) => sequence.unknown,
+            Value::Dict(dict) => dict.unknown,
+            _ => false,
+        }
+    }
+
     /// What messages call it.
     pub(crate) fn kind(&self) -> String {
         match self {
@@ -132,10 +156,16 @@ impl Value<'_> {
             Value::Tuple(_) => "Tuple".into(),
             Value::Dict(_) => "Dict".into(),
             Value::Module(_) => "Module".into(),
-            Value::Function(_) | Value::Builtin(_) | Value::Registered(_) | Value::Method(..) | Value::GroupedMethod(_) => {
-                "Function".into()
-            }
+            Value::Function(_)
+            | Value::Builtin(_)
+            | Value::Registered(_)
+            | Value::TableFunction(_)
+            | Value::Trace(_)
+            | Value::Method(..)
+            | Value::GroupedMethod(_) => "Function".into(),
             Value::Type(_) => "Type".into(),
+            Value::Traced(traced) => traced.kind().into(),
+            Value::Unknown => "Unknown".into(),
         }
     }
 }

@@ -30,13 +30,19 @@ impl<'a> Evaluator<'a> {
     }
 
     fn call_value(&mut self, callee: Value<'a>, args: Args<'a>, callee_at: Span) -> Result<Value<'a>> {
+        let runs_here = matches!(callee, Value::Function(_) | Value::Trace(_));
+        if callee.is_unknown() || (!runs_here && args.have_unknown()) {
+            return Ok(Value::Unknown);
+        }
         match callee {
             Value::Function(function) => self.call_function(&function, args),
             Value::Builtin(builtin) => self.call_builtin(builtin, args),
             Value::Method(frame, method) => self.call_frame_method(&frame, method, args),
             Value::GroupedMethod(grouped) => self.aggregate(&grouped.frame, &grouped.by, &args),
             Value::Registered(name) => self.call_registered(name, args),
+            Value::TableFunction(function) => self.call_table_function(function, args),
             Value::Type(name) => cast(name, args),
+            Value::Trace(function) => self.call_trace(function, args),
             other => Err(Diagnostic::new(Code::Type, callee_at, format!("'{}' object is not callable", other.kind()))),
         }
     }
@@ -96,7 +102,7 @@ impl<'a> Evaluator<'a> {
 /// Whether a value may be given for a parameter of that type. None may always: it is the default of many.
 fn check_annotation(annotation: TypeName, arg: &Arg<'_>, param: &str) -> Result<()> {
     let fits = match &arg.value {
-        Value::None => true,
+        Value::None | Value::Unknown => true,
         Value::Expr(expr) if annotation.data_type == DataType::Time64Ns => {
             matches!(expr.data_type, DataType::Time64Ns | DataType::Int64 | DataType::String)
         }

@@ -82,9 +82,19 @@ impl<'a> Evaluator<'a> {
         Typed::call(self.input.functions, function, args, at).map(Value::Expr)
     }
 
-    fn operand(&mut self, expr: &'a Expr, operator: &str, scope: ScopeId) -> Result<Typed> {
+    /// As [`Self::operator`], of operands of which any may be unknown.
+    fn operator_on<const N: usize>(&mut self, function: &str, operands: [Option<Typed>; N], at: Span) -> Result<Value<'a>> {
+        match operands.into_iter().collect::<Option<Vec<_>>>() {
+            None => Ok(Value::Unknown),
+            Some(operands) => self.operator(function, operands, at),
+        }
+    }
+
+    /// None if it is not known before a tracepoint is there.
+    fn operand(&mut self, expr: &'a Expr, operator: &str, scope: ScopeId) -> Result<Option<Typed>> {
         match self.expr(expr, scope)? {
-            Value::Expr(typed) => Ok(typed),
+            Value::Expr(typed) => Ok(Some(typed)),
+            Value::Unknown => Ok(None),
             other => {
                 let message = format!("Operator '{operator}' takes columns and values, not '{}'", other.kind());
                 Err(Diagnostic::new(Code::Type, span(expr), message))
@@ -110,7 +120,7 @@ impl<'a> Evaluator<'a> {
         };
         let left = self.operand(&node.left, node.op.as_str(), scope)?;
         let right = self.operand(&node.right, node.op.as_str(), scope)?;
-        self.operator(function, vec![left, right], span(node))
+        self.operator_on(function, [left, right], span(node))
     }
 
     fn compare(&mut self, node: &'a ExprCompare, scope: ScopeId) -> Result<Value<'a>> {
@@ -129,7 +139,7 @@ impl<'a> Evaluator<'a> {
         };
         let left = self.operand(&node.left, op.as_str(), scope)?;
         let right = self.operand(right, op.as_str(), scope)?;
-        self.operator(function, vec![left, right], span(node))
+        self.operator_on(function, [left, right], span(node))
     }
 
     fn boolean(&mut self, node: &'a ExprBoolOp, scope: ScopeId) -> Result<Value<'a>> {
@@ -138,18 +148,16 @@ impl<'a> Evaluator<'a> {
             BoolOp::Or => ("or", "logicalOr"),
         };
         // The original wants exactly two operands; a chain has a plain meaning, so we take it.
-        let mut result: Option<Typed> = None;
+        let mut result: Option<Value<'a>> = None;
         for operand in &node.values {
             let right = self.operand(operand, text, scope)?;
             result = Some(match result {
-                None => right,
-                Some(left) => match self.operator(function, vec![left, right], span(node))? {
-                    Value::Expr(typed) => typed,
-                    other => return Err(Diagnostic::new(Code::Internal, span(node), format!("'{text}' made a {}", other.kind()))),
-                },
+                None => right.map_or(Value::Unknown, Value::Expr),
+                Some(Value::Expr(left)) => self.operator_on(function, [Some(left), right], span(node))?,
+                Some(_) => Value::Unknown,
             });
         }
-        result.map(Value::Expr).ok_or_else(|| Diagnostic::new(Code::Syntax, span(node), format!("Expected two arguments to '{text}'.")))
+        result.ok_or_else(|| Diagnostic::new(Code::Syntax, span(node), format!("Expected two arguments to '{text}'.")))
     }
 
     fn unary(&mut self, node: &'a ExprUnaryOp, scope: ScopeId) -> Result<Value<'a>> {
@@ -160,7 +168,7 @@ impl<'a> Evaluator<'a> {
         {
             return Ok(Value::int(value));
         }
-        let operand = self.operand(&node.operand, node.op.as_str(), scope)?;
+        let Some(operand) = self.operand(&node.operand, node.op.as_str(), scope)? else { return Ok(Value::Unknown) };
         match node.op {
             UnaryOp::UAdd => Ok(Value::Expr(operand)),
             UnaryOp::USub => self.operator("negate", vec![operand], span(node)),
@@ -172,7 +180,8 @@ impl<'a> Evaluator<'a> {
     fn sequence(&mut self, items: &'a [Expr], scope: ScopeId, at: Span) -> Result<Rc<Sequence<'a>>> {
         let items = items.iter().map(|item| self.expr(item, scope)).collect::<Result<Vec<_>>>()?;
         let depth = deeper(items.iter(), at)?;
-        Ok(Rc::new(Sequence { items, depth }))
+        let unknown = items.iter().any(Value::is_unknown);
+        Ok(Rc::new(Sequence { items, depth, unknown }))
     }
 
     fn dict(&mut self, node: &'a ExprDict, scope: ScopeId) -> Result<Value<'a>> {
@@ -184,7 +193,8 @@ impl<'a> Evaluator<'a> {
             entries.push((self.expr(key, scope)?, self.expr(&item.value, scope)?));
         }
         let depth = deeper(entries.iter().flat_map(|(key, value)| [key, value]), span(node))?;
-        Ok(Value::Dict(Rc::new(Dict { entries, depth })))
+        let unknown = entries.iter().any(|(key, value)| key.is_unknown() || value.is_unknown());
+        Ok(Value::Dict(Rc::new(Dict { entries, depth, unknown })))
     }
 }
 

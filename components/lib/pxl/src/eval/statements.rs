@@ -11,7 +11,7 @@ use crate::suggest::did_you_mean;
 use crate::value::{Module, Param, UserFunction, Value};
 
 /// Modules of the original that we do not have yet.
-const OTHER_MODULES: [&str; 3] = ["pxtrace", "pxviews", "pxconfig"];
+const OTHER_MODULES: [&str; 1] = ["pxviews"];
 
 impl<'a> Evaluator<'a> {
     /// Runs statements up to a `return`, and gives what it returns.
@@ -98,7 +98,12 @@ impl<'a> Evaluator<'a> {
             return Err(Diagnostic::new(Code::Unsupported, span(object), message));
         };
         let frame = match self.expr(object, scope)? {
+            Value::Frame(_) if value.is_unknown() => {
+                self.scopes.set(scope, &name.id, Value::Unknown);
+                return Ok(());
+            }
             Value::Frame(frame) => frame,
+            Value::Unknown => return Ok(()),
             other => {
                 let message = format!("Subscript assignment not allowed for {} objects", other.kind());
                 return Err(Diagnostic::new(Code::Type, span(object), message));
@@ -117,8 +122,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn define(&mut self, node: &'a StmtFunctionDef, scope: ScopeId) -> Result<()> {
-        if let Some(decorator) = node.decorator_list.first() {
-            return Err(unsupported(span(decorator), "decorators are not supported"));
+        if let Some(decorator) = node.decorator_list.get(1) {
+            return Err(unsupported(span(decorator), "a function can have one decorator"));
         }
         if node.is_async {
             return Err(unsupported(span(&node.name), "async functions are not supported"));
@@ -147,7 +152,11 @@ impl<'a> Evaluator<'a> {
             params.push(Param { name: parameter.parameter.name.as_str(), annotation, default });
         }
         let function = UserFunction { def: node, scope, params };
-        self.scopes.set(scope, node.name.as_str(), Value::Function(function.into()));
+        let value = match node.decorator_list.first() {
+            None => Value::Function(function.into()),
+            Some(decorator) => self.decorated(decorator, function, scope)?,
+        };
+        self.scopes.set(scope, node.name.as_str(), value);
         Ok(())
     }
 
@@ -184,9 +193,11 @@ impl<'a> Evaluator<'a> {
 fn module(name: &str, at: Span) -> Result<Module> {
     match name {
         "px" => Ok(Module::Px),
+        "pxtrace" => Ok(Module::Pxtrace),
+        "pxconfig" => Ok(Module::Pxconfig),
         _ if OTHER_MODULES.contains(&name) => Err(unsupported(at, format!("module '{name}' is not supported yet"))),
         _ => {
-            let help = did_you_mean(name, ["px"]);
+            let help = did_you_mean(name, ["px", "pxtrace", "pxconfig"]);
             Err(Diagnostic::new(Code::Unknown, at, format!("ModuleNotFoundError: No module named '{name}'")).maybe_help(help))
         }
     }

@@ -60,7 +60,8 @@ impl<'a> Evaluator<'a> {
             .plan()
             .and_then(|plan| LogicalPlanBuilder::from(plan).aggregate(groups, exprs)?.project(outputs)?.build())
             .map_err(|e| internal(&e, at))?;
-        Frame::derive(&mut self.ops, &[frame], plan, relation, at).map(Value::Frame)
+        let aggregated = Frame::derive(&mut self.ops, &[frame], plan, relation, at)?;
+        Ok(Value::Frame(aggregated.behind("agg")))
     }
 
     fn one_aggregate(&self, frame: &Frame, name: &str, arg: &Arg<'a>) -> Result<Aggregate> {

@@ -28,6 +28,11 @@ impl<'a> Evaluator<'a> {
             FrameMethod::Groupby => groupby(frame, args),
             FrameMethod::Head => self.head(frame, args),
             FrameMethod::Merge => self.merge(frame, args),
+            FrameMethod::Stream => {
+                let at = args.span;
+                let [] = args.bind_all("stream", [])?;
+                frame.stream(at).map(Value::Frame)
+            }
         }
     }
 
@@ -80,7 +85,8 @@ impl<'a> Evaluator<'a> {
             }
         };
         let plan = build(frame, at, |plan| plan.limit(0, Some(rows)))?;
-        Frame::derive(&mut self.ops, &[frame], plan, Relation::clone(&frame.relation), at).map(Value::Frame)
+        let frame = Frame::derive(&mut self.ops, &[frame], plan, Relation::clone(&frame.relation), at)?;
+        Ok(Value::Frame(frame.behind("head")))
     }
 
     fn drop_columns(&mut self, frame: &Frame, args: Args<'a>) -> Result<Value<'a>> {
@@ -123,7 +129,8 @@ impl<'a> Evaluator<'a> {
             plan = plan.sort([time]).map_err(|e| internal(&e, at))?;
         }
         let plan = plan.build().map_err(|e| internal(&e, at))?;
-        Frame::derive(&mut self.ops, &from, plan, relation, at).map(Value::Frame)
+        let appended = Frame::derive(&mut self.ops, &from, plan, relation, at)?;
+        Ok(Value::Frame(appended.behind("append")))
     }
 
     /// `other` with its columns in the order of `frame`.
@@ -177,7 +184,8 @@ impl<'a> Evaluator<'a> {
             joined.project(sides.columns(join_type, &names))?.build()
         })()
         .map_err(|e| internal(&e, at))?;
-        Frame::derive(&mut self.ops, &[left, &right_frame], plan, relation, at).map(Value::Frame)
+        let merged = Frame::derive(&mut self.ops, &[left, &right_frame], plan, relation, at)?;
+        Ok(Value::Frame(merged.behind("merge")))
     }
 }
 

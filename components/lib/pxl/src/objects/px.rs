@@ -96,10 +96,14 @@ impl<'a> Evaluator<'a> {
         if let Some(found) = self.input.functions.names().find(|known| *known == name) {
             return Ok(Value::Registered(found));
         }
+        if let Some(found) = self.input.functions.table_function(name) {
+            return Ok(Value::TableFunction(found));
+        }
         if UNSUPPORTED.contains(&name) {
             return Err(Diagnostic::new(Code::Unsupported, at, format!("'px.{name}' is not supported yet")));
         }
         let names = BUILTINS.iter().map(|(name, _)| *name).chain(TYPES.iter().map(|t| t.name)).chain(self.input.functions.names());
+        let names = names.chain(self.input.functions.table_functions().map(|function| function.name));
         let help = did_you_mean(name, names);
         Err(Diagnostic::new(Code::Unknown, at, format!("No such attribute '{name}'")).maybe_help(help))
     }

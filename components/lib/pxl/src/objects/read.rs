@@ -28,7 +28,12 @@ impl<'a> Evaluator<'a> {
             let names = self.input.catalog.table_names();
             let help = did_you_mean(&name, names.iter().map(String::as_str))
                 .unwrap_or_else(|| format!("the tables are {}", list(names.iter().map(String::as_str))));
-            return Err(Diagnostic::new(Code::Unknown, table.span, format!("Table '{name}' not found.")).with_help(help));
+            let problem = Diagnostic::new(Code::Unknown, table.span, format!("Table '{name}' not found.")).with_help(help);
+            if self.trace.tables_to_come {
+                self.trace.missing_table(&name, problem);
+                return Ok(Value::Unknown);
+            }
+            return Err(problem);
         };
         let reference = TableReference::bare(&*name);
         let column = |name: &str| Expr::Column(Column::new(Some(reference.clone()), name));
