@@ -10,7 +10,7 @@ use std::{
 };
 
 const TARGET: &str = "bpfel-unknown-none";
-const OBJECTS: [&str; 2] = ["capture", "whoami"];
+const OBJECTS: [&str; 3] = ["capture", "function", "whoami"];
 
 /// Kernels' architectures, as cargo names them, and the feature of the programs that goes with each. All are compiled everywhere, so that what
 /// differs between them cannot rot; the one that the agent is built for is embedded.

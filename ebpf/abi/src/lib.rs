@@ -1,7 +1,7 @@
 //! Types and limits that the BPF programs and user space share: the kernel's word, in one place.
 //!
 //! ```text
-//! record    what the ring carries: sockets opened and closed, bytes, processes
+//! record    what the ring carries: sockets opened and closed, bytes, processes, calls of probed functions
 //! table     keys and values of the maps both sides touch
 //! settings  what user space finds out before the load: offsets in the kernel's structures, who the agent is
 //! counter   what was lost, cut or left out, by index
@@ -16,6 +16,6 @@ mod settings;
 mod table;
 
 pub use counter::Counter;
-pub use record::{Closed, Data, Exec, Exit, Header, Kind, Opened, ProcessSeen, SocketId, flag};
+pub use record::{Closed, Data, Exec, Exit, Header, Kind, Opened, ProbeHit, ProcessSeen, SocketId, flag};
 pub use settings::{Offsets, Settings, Whoami};
-pub use table::{Copied, Socket, VERDICT_IGNORE, VERDICT_TRACE, VerdictEntry, socket_flag};
+pub use table::{Copied, ProbeCounts, ProbeEntry, Socket, VERDICT_IGNORE, VERDICT_TRACE, VerdictEntry, probe_flag, socket_flag};

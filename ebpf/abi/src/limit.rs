@@ -41,6 +41,18 @@ pub const COPY_STEPS_MAX: u32 = 160;
 /// know the place of the first, leaves such a call out, and counts it.
 pub const MESSAGES_MAX: u32 = 1024;
 
+/// Probes on functions at once. Each has programs of its own, since kernels before 5.15 do not tell a program which probe it runs for.
+pub const PROBES_MAX: u32 = 64;
+
+/// Bytes of the ring of probes unless settings say otherwise; a power of two: some 10,000 calls between two looks of the reader.
+pub const PROBE_RING_BYTES: u32 = 1 << 20;
+
+/// Calls of probed functions that have not returned (least recently entered leave first): threads that wait in one, and recursion. Some 1 MiB.
+pub const PROBE_CALLS_MAX: u32 = 1 << 13;
+
+/// Arguments of a probed function: those that x86-64 passes in registers.
+pub const PROBE_ARGUMENTS: usize = 6;
+
 /// Bytes of a command line kept.
 pub const CMDLINE_BYTES: usize = 1024;
 

@@ -1,6 +1,6 @@
 use core::mem::{align_of, size_of};
 
-use crate::limit::{CMDLINE_BYTES, COMM_BYTES};
+use crate::limit::{CMDLINE_BYTES, COMM_BYTES, PROBE_ARGUMENTS};
 
 /// What a record is; the first field of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +201,32 @@ pub struct Exit {
     pub comm: [u8; COMM_BYTES],
 }
 
+/// A probed function was called. The only record of its ring.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct ProbeHit {
+    /// Number of the probe.
+    pub probe: u64,
+    /// When the function was entered, or returned where that is told.
+    pub time_ns: u64,
+    /// `start_boottime` of the group leader of the process that called it.
+    pub start_boottime_ns: u64,
+    /// From entry to return; 0 where that is not told.
+    pub duration_ns: u64,
+    /// The register of the result; 0 where the return is not told.
+    pub result: u64,
+    /// The registers of the arguments at the entry.
+    pub arguments: [u64; PROBE_ARGUMENTS],
+    /// The process, as the agent's PID namespace sees it.
+    pub tgid: u32,
+    /// The thread, as the agent's PID namespace sees it.
+    pub tid: u32,
+    /// 1 if the function has returned.
+    pub returned: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 const _: () = assert!(size_of::<Header>() == 8);
 const _: () = assert!(size_of::<SocketId>() == 24 && align_of::<SocketId>() == 8);
 const _: () = assert!(size_of::<Opened>() == 88 && align_of::<Opened>() == 8);
@@ -209,4 +235,5 @@ const _: () = assert!(size_of::<Closed>() == 72 && align_of::<Closed>() == 8);
 const _: () = assert!(size_of::<ProcessSeen>() == 64 && align_of::<ProcessSeen>() == 8);
 const _: () = assert!(size_of::<Exec>() == 64 && align_of::<Exec>() == 8);
 const _: () = assert!(size_of::<Exit>() == 48 && align_of::<Exit>() == 8);
+const _: () = assert!(size_of::<ProbeHit>() == 104 && align_of::<ProbeHit>() == 8);
 const _: () = assert!(CMDLINE_BYTES.is_power_of_two());

@@ -76,5 +76,39 @@ pub struct VerdictEntry {
     pub reserved: u32,
 }
 
+/// Bits of [`ProbeEntry::flags`].
+pub mod probe_flag {
+    /// Calls are told when they return.
+    pub const RETURNS: u32 = 1;
+    /// Arguments are where Go passes them.
+    pub const GO: u32 = 1 << 1;
+}
+
+/// What the programs of a slot are to do.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct ProbeEntry {
+    /// Number of the probe; 0 if the slot is free.
+    pub probe: u64,
+    /// Bits of [`probe_flag`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What became of a probe's calls.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct ProbeCounts {
+    /// Records in the ring.
+    pub told: u64,
+    /// Records that found the ring full.
+    pub lost: u64,
+    /// Returns whose entry was not seen, or was forgotten.
+    pub unmatched: u64,
+}
+
+const _: () = assert!(size_of::<ProbeEntry>() == 16 && align_of::<ProbeEntry>() == 8);
+const _: () = assert!(size_of::<ProbeCounts>() == 24 && align_of::<ProbeCounts>() == 8);
 const _: () = assert!(size_of::<Socket>() == 72 && align_of::<Socket>() == 8);
 const _: () = assert!(size_of::<VerdictEntry>() == 16 && align_of::<VerdictEntry>() == 8);

@@ -5,10 +5,14 @@
 struct Aligned<Bytes: ?Sized>(Bytes);
 
 static CAPTURE_ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("PX_BPF_OBJECTS"), "/capture")));
+static FUNCTION_ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("PX_BPF_OBJECTS"), "/function")));
 static WHOAMI_ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("PX_BPF_OBJECTS"), "/whoami")));
 
 /// The programs that capture: socket data both ways, socket state, processes.
 pub static CAPTURE: &[u8] = &CAPTURE_ALIGNED.0;
+
+/// The programs of probes on functions.
+pub static FUNCTION: &[u8] = &FUNCTION_ALIGNED.0;
 
 /// The program that tells the agent who it is.
 pub static WHOAMI: &[u8] = &WHOAMI_ALIGNED.0;

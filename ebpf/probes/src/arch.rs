@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! Registers and call numbers: what differs between x86-64 and arm64.
 
-use crate::kernel::Kernel;
+use ebpf_abi::limit;
+
+use crate::kernel::{Direct, Kernel};
 
 /// The registers of the system call under way, as user space left them.
 #[derive(Clone, Copy)]
@@ -19,6 +21,16 @@ mod layout {
     pub const COMPAT: u64 = 1 << 1;
     /// `thread_info.status` has 32 bits.
     pub type Status = u32;
+    /// `sp`.
+    pub const STACK: u32 = 152;
+    /// Bytes that a return takes off the stack.
+    pub const RETURN_BYTES: u64 = 8;
+    /// `ax`: a function's result.
+    pub const FUNCTION_RESULT: u32 = 80;
+    /// Where functions have their arguments: `di`, `si`, `dx`, `cx`, `r8`, `r9`.
+    pub const FUNCTION_ARGUMENTS: [u32; 6] = [112, 104, 96, 88, 72, 64];
+    /// And those of Go, whose order is its own: `ax`, `bx`, `cx`, `di`, `si`, `r8`.
+    pub const GO_ARGUMENTS: [u32; 6] = [80, 40, 88, 112, 104, 72];
     /// `ax` holds `-ENOSYS` from the call's entry until its result is stored.
     pub const RESULT: Option<(u32, i64)> = Some((80, -38));
 }
@@ -35,6 +47,16 @@ mod layout {
     pub const COMPAT: u64 = 1 << 22;
     /// `thread_info.flags` has 64 bits.
     pub type Status = u64;
+    /// `sp`.
+    pub const STACK: u32 = 248;
+    /// A return takes nothing off the stack.
+    pub const RETURN_BYTES: u64 = 0;
+    /// `x0`: a function's result.
+    pub const FUNCTION_RESULT: u32 = 0;
+    /// Where functions have their arguments: `x0` to `x5`.
+    pub const FUNCTION_ARGUMENTS: [u32; 6] = [0, 8, 16, 24, 32, 40];
+    /// And those of Go: the same.
+    pub const GO_ARGUMENTS: [u32; 6] = FUNCTION_ARGUMENTS;
     /// Nothing tells.
     pub const RESULT: Option<(u32, i64)> = None;
 }
@@ -130,4 +152,46 @@ impl Registers {
 pub unsafe fn is_compat<K: Kernel>(task: *const u8, status_offset: u32) -> bool {
     // SAFETY: as promised.
     unsafe { K::read::<layout::Status>(task, status_offset) as u64 & layout::COMPAT != 0 }
+}
+
+/// The registers of user space at a probe: the program's own context.
+#[derive(Clone, Copy)]
+pub struct Probed(pub *const u8);
+
+impl Probed {
+    /// The arguments of the function that is entered.
+    #[inline(always)]
+    pub fn arguments(self, go: bool) -> [u64; limit::PROBE_ARGUMENTS] {
+        let mut arguments = [0; limit::PROBE_ARGUMENTS];
+        for (index, argument) in arguments.iter_mut().enumerate() {
+            // Both are read, then one is chosen: the context takes constant offsets only.
+            let (c, in_go) = (self.register(layout::FUNCTION_ARGUMENTS[index]), self.register(layout::GO_ARGUMENTS[index]));
+            *argument = if go { in_go } else { c };
+        }
+        arguments
+    }
+
+    /// The result of the function that returns.
+    #[inline(always)]
+    pub fn result(self) -> u64 {
+        self.register(layout::FUNCTION_RESULT)
+    }
+
+    /// What the stack pointer of a function that is entered will be when it has returned.
+    #[inline(always)]
+    pub fn stack_at_entry(self) -> u64 {
+        self.register(layout::STACK) + layout::RETURN_BYTES
+    }
+
+    /// The stack pointer of a function that has returned.
+    #[inline(always)]
+    pub fn stack_at_return(self) -> u64 {
+        self.register(layout::STACK)
+    }
+
+    #[inline(always)]
+    fn register(self, offset: u32) -> u64 {
+        // SAFETY: within the context.
+        unsafe { Direct::read(self.0, offset) }
+    }
 }

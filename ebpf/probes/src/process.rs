@@ -49,10 +49,36 @@ pub unsafe fn visible_tgid<K: Kernel>(task: *const u8) -> Option<u32> {
     if level == 0 {
         return Some(root_tgid());
     }
-    // SAFETY: fields of the current task, read by helper where they lie behind a flexible array.
+    // SAFETY: fields of the current task.
     unsafe {
         let leader: *const u8 = K::read(task, offset!(task_group_leader));
-        let pid: *const u8 = Probe::read(leader, offset!(task_thread_pid));
+        number_at(Probe::read(leader, offset!(task_thread_pid)), level)
+    }
+}
+
+/// The current thread's id in the agent's PID namespace, or `None` if it lies outside.
+///
+/// # Safety
+/// `task` is the current task.
+#[inline(always)]
+pub unsafe fn visible_tid(task: *const u8) -> Option<u32> {
+    let level = setting!(pid_level);
+    if level == 0 {
+        // SAFETY: a helper without arguments.
+        return Some(unsafe { bpf_get_current_pid_tgid() as u32 });
+    }
+    // SAFETY: fields of the current task.
+    unsafe { number_at(Probe::read(task, offset!(task_thread_pid)), level) }
+}
+
+/// The number that the agent's namespace, at `level`, has for a `struct pid`.
+///
+/// # Safety
+/// `pid` is one.
+#[inline(always)]
+unsafe fn number_at(pid: *const u8, level: u32) -> Option<u32> {
+    // SAFETY: read by helper: they lie behind a flexible array.
+    unsafe {
         if Probe::read::<u32>(pid, offset!(pid_level)) < level {
             return None;
         }

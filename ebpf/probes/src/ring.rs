@@ -36,6 +36,16 @@ pub unsafe fn add(counters: *mut Counters, counter: Counter, amount: u64) {
     unsafe { *counters.cast::<u64>().add(counter as usize) += amount };
 }
 
+/// Adds to a total that several CPUs share.
+///
+/// # Safety
+/// `total` lies in a map's value, aligned.
+#[inline(always)]
+pub unsafe fn add_shared(total: *mut u64, amount: u64) {
+    // SAFETY: as promised. The form without a result, which 5.10 has too.
+    unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) total, in(reg) amount) };
+}
+
 /// Adds to a counter of this CPU.
 #[inline(always)]
 pub fn count(counter: Counter, amount: u64) {
@@ -74,6 +84,14 @@ pub unsafe fn output_counted(counters: *mut Counters, record: *const u8, bytes: 
             add(counters, Counter::RingLostBytes, bytes as u64);
         }
     }
+}
+
+/// Puts a value into the ring, of which nobody is told: the reader looks by itself. Whether there was room.
+#[inline(always)]
+pub fn put<T>(record: &T) -> bool {
+    let record = core::ptr::from_ref(record).cast_mut().cast();
+    // SAFETY: a reference has its type's bytes.
+    unsafe { bpf_ringbuf_output((&raw const RING).cast_mut().cast(), record, size_of::<T>() as u64, BPF_RB_NO_WAKEUP as u64) == 0 }
 }
 
 /// As [`output_counted`].

@@ -248,8 +248,7 @@ pub unsafe fn add(entry: *mut Socket, sent: bool, bytes: u32) {
     // SAFETY: as promised; both fields are aligned.
     unsafe {
         let total = if sent { &raw mut (*entry).bytes_sent } else { &raw mut (*entry).bytes_received };
-        // The form without a result, which 5.10 has too.
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) total, in(reg) bytes as u64);
+        ring::add_shared(total, bytes as u64);
     }
 }
 

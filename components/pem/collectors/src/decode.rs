@@ -22,7 +22,19 @@ macro_rules! plain {
         unsafe impl Plain for $name {}
     )* };
 }
-plain!(Header, Opened, Data, Closed, ProcessSeen, Exec, Exit, ebpf_abi::Socket, ebpf_abi::Whoami);
+plain!(
+    Header,
+    Opened,
+    Data,
+    Closed,
+    ProcessSeen,
+    Exec,
+    Exit,
+    ebpf_abi::Socket,
+    ebpf_abi::Whoami,
+    ebpf_abi::ProbeCounts,
+    ebpf_abi::ProbeHit
+);
 
 /// The value that `bytes` begin with.
 pub(crate) fn read<T: Plain>(bytes: &[u8]) -> Option<T> {

@@ -49,7 +49,8 @@ struct Layout {
     has_socket_layer: bool,
 }
 
-fn load(settings: &Settings) -> Result<(Ebpf, Layout), Error> {
+/// Finds out what the programs need to know, for a ring of so many bytes.
+fn prepare(ring_bytes: u32) -> Result<(Layout, Globals), Error> {
     privilege::check()?;
     raise_locked_memory();
     let layout = layout()?;
@@ -58,8 +59,24 @@ fn load(settings: &Settings) -> Result<(Ebpf, Layout), Error> {
         own_tgid: who.tgid,
         pid_level: who.pid_level,
         pid_namespace_inum: who.pid_namespace_inum,
-        ring_wake_bytes: settings.ring_bytes / 4,
+        ring_wake_bytes: ring_bytes / 4,
     };
+    Ok((layout, globals))
+}
+
+/// The programs of probes on functions.
+pub(crate) fn load_function_probes(ring_bytes: u32) -> Result<Ebpf, Error> {
+    let (layout, globals) = prepare(ring_bytes)?;
+    Ok(EbpfLoader::new()
+        .btf(None)
+        .override_global("OFFSETS", layout.offsets.as_bytes(), true)
+        .override_global("SETTINGS", globals.as_bytes(), true)
+        .map_max_entries("RING", ring_bytes)
+        .load(ebpf_objects::FUNCTION)?)
+}
+
+fn load(settings: &Settings) -> Result<(Ebpf, Layout), Error> {
+    let (layout, globals) = prepare(settings.ring_bytes)?;
     let ebpf = EbpfLoader::new()
         .btf(None)
         .override_global("OFFSETS", layout.offsets.as_bytes(), true)

@@ -124,7 +124,7 @@ impl Source {
     }
 }
 
-fn map<T: TryFrom<Map, Error = MapError>>(programs: &mut Ebpf, name: &'static str) -> Result<T, Error> {
+pub(crate) fn map<T: TryFrom<Map, Error = MapError>>(programs: &mut Ebpf, name: &'static str) -> Result<T, Error> {
     let map = programs.take_map(name).ok_or(Error::Missing { name })?;
     map.try_into().map_err(|source| Error::Map { map: name, source })
 }

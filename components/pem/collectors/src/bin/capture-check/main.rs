@@ -6,6 +6,7 @@
 //!                                                        Cases that the machine cannot do are skipped, and say why
 //! capture-check list                                     names of the cases
 //! capture-check traffic CASE                             the child
+//! capture-check call TIMES                               the child whose function is probed: the last case, `probes`
 //! ```
 #![allow(unsafe_code, reason = "system calls that have no safe form, since each is what is tested")]
 #![allow(clippy::print_stdout, reason = "a command line program")]
@@ -14,6 +15,7 @@
 mod cases;
 mod check;
 mod expect;
+mod probes;
 mod sys;
 mod uring;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
             for case in cases::ALL {
                 println!("{}", case.name);
             }
+            println!("{}", probes::NAME);
             ExitCode::SUCCESS
         }
         ["traffic", name] => match cases::ALL.iter().find(|case| case.name == *name) {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
             }
             None => usage(name),
         },
+        ["call", times] => probes::child(times),
         rest => checks(rest),
     }
 }
@@ -72,6 +76,15 @@ fn checks(mut arguments: &[&str]) -> ExitCode {
             }
             Err(check::Failure::Wrong(reason)) => {
                 println!("FAILED {}: {reason}", case.name);
+                failed = true;
+            }
+        }
+    }
+    if arguments.is_empty() || arguments.contains(&probes::NAME) {
+        match probes::check() {
+            Ok(()) => println!("ok     {}", probes::NAME),
+            Err(reason) => {
+                println!("FAILED {}: {reason}", probes::NAME);
                 failed = true;
             }
         }
