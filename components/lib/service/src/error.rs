@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Why a service could not start or stop well.
@@ -15,6 +16,15 @@ pub enum Error {
     /// Signal handlers could not be set.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
+    /// Health and metrics cannot be served.
+    #[error("cannot listen on {address} for health and metrics")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// Tasks were still running at the end of the grace.
     #[error("{count} tasks still ran {grace:?} after the stop")]
     ShutdownOverran {

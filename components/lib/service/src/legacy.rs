@@ -13,7 +13,14 @@ pub struct LegacyVariable {
 
 const MIB: u64 = 1024 * 1024;
 
-/// All of them.
+impl LegacyVariable {
+    /// The same text under another name.
+    const fn same(theirs: &'static str, flag: &'static str) -> Self {
+        Self { theirs, flag, convert: |text| Some(text.to_owned()).filter(|text| !text.is_empty()) }
+    }
+}
+
+/// All of them. Of two for one flag the later wins: where a service had a certificate for each direction, its server's is ours for both.
 pub const LEGACY_VARIABLES: &[LegacyVariable] = &[
     LegacyVariable {
         theirs: "PL_TABLE_STORE_DATA_LIMIT_MB",
@@ -25,6 +32,20 @@ pub const LEGACY_VARIABLES: &[LegacyVariable] = &[
         flag: "table_store_http_events_percent",
         convert: |text| text.parse::<u8>().ok().map(|percent| percent.to_string()),
     },
+    LegacyVariable {
+        theirs: "PL_METRICS_HTTP_PORT",
+        flag: "http_listen",
+        convert: |text| text.parse::<u16>().ok().map(|port| format!("0.0.0.0:{port}")),
+    },
+    LegacyVariable::same("PL_NATS_URL", "nats_url"),
+    LegacyVariable::same("PL_JWT_SIGNING_KEY", "jwt_signing_key"),
+    LegacyVariable::same("PL_TLS_CA_CERT", "tls_ca_cert"),
+    LegacyVariable::same("PL_CLIENT_TLS_CERT", "tls_cert"),
+    LegacyVariable::same("PL_CLIENT_TLS_KEY", "tls_key"),
+    LegacyVariable::same("PL_SERVER_TLS_CERT", "tls_cert"),
+    LegacyVariable::same("PL_SERVER_TLS_KEY", "tls_key"),
+    LegacyVariable::same("PL_POD_NAME", "pod_name"),
+    LegacyVariable::same("PL_POD_NAMESPACE", "pod_namespace"),
 ];
 
 /// Parses the process's arguments. Values come from flags, else from our variables, else from the original's, else from defaults.
@@ -60,7 +81,7 @@ fn with_legacy(mut command: Command, get: &dyn Fn(&str) -> Option<String>) -> (C
 fn set_default(command: Command, flag: &'static str, value: &str, taken: &mut bool) -> Command {
     let command = if command.get_arguments().any(|argument| argument.get_id() == flag) {
         *taken = true;
-        command.mut_arg(flag, |argument| argument.default_value(value.to_owned()))
+        command.mut_arg(flag, |argument| argument.required(false).default_value(value.to_owned()))
     } else {
         command
     };
@@ -101,6 +122,28 @@ mod tests {
         assert_eq!(value, 2 * MIB);
         insta::assert_snapshot!(warnings.join("\n"), @"warning: PL_TABLE_STORE_DATA_LIMIT_MB is read for now; the flag is --table-store-bytes-max");
         assert_eq!(bytes(&["vizier", "run", "--table-store-bytes-max", "9"], Some("2")).0, 9);
+    }
+
+    #[derive(Debug, Parser)]
+    struct Required {
+        #[arg(long)]
+        tls_cert: String,
+        #[command(flatten)]
+        http: crate::HttpArgs,
+    }
+
+    fn required(theirs: &[(&str, &str)]) -> Required {
+        let get = |name: &str| theirs.iter().find(|(theirs, _)| *theirs == name).map(|(_, text)| (*text).to_owned());
+        let (command, _) = with_legacy(<Required as clap::CommandFactory>::command(), &get);
+        <Required as clap::FromArgMatches>::from_arg_matches(&command.get_matches_from(["x"])).unwrap()
+    }
+
+    #[test]
+    fn theirs_is_enough_where_a_flag_is_required_and_the_servers_certificate_is_for_both_directions() {
+        let read = required(&[("PL_CLIENT_TLS_CERT", "client.crt"), ("PL_METRICS_HTTP_PORT", "50401")]);
+        assert_eq!((read.tls_cert.as_str(), read.http.http_listen), ("client.crt", Some("0.0.0.0:50401".parse().unwrap())));
+        let read = required(&[("PL_CLIENT_TLS_CERT", "client.crt"), ("PL_SERVER_TLS_CERT", "server.crt")]);
+        assert_eq!(read.tls_cert, "server.crt");
     }
 
     #[test]

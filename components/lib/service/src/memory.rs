@@ -14,6 +14,37 @@ pub fn give_back() {
     }
 }
 
+/// What the C library's allocator holds, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heap {
+    /// Handed out to the program.
+    pub allocated_bytes: u64,
+    /// Taken from the system, in use or not.
+    pub held_bytes: u64,
+    /// Free in small blocks that are handed out without asking further.
+    pub cached_bytes: u64,
+    /// Free otherwise.
+    pub free_bytes: u64,
+}
+
+/// What the allocator holds now; nothing is known of another C library's. Takes its locks one after the other.
+#[allow(unsafe_code, reason = "the C library's function, which returns numbers")]
+pub fn heap() -> Heap {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: it takes the allocator's own locks and returns a structure of numbers.
+        let info = unsafe { libc::mallinfo2() };
+        Heap {
+            allocated_bytes: (info.uordblks + info.hblkhd) as u64,
+            held_bytes: (info.arena + info.hblkhd) as u64,
+            cached_bytes: info.fsmblks as u64,
+            free_bytes: info.fordblks.saturating_sub(info.fsmblks) as u64,
+        }
+    }
+    #[cfg(not(target_env = "gnu"))]
+    Heap::default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +66,14 @@ mod tests {
         let after = anonymous_bytes();
         assert!(after + (32 << 20) < before, "{before} {after}");
         drop(last);
+    }
+
+    #[test]
+    fn what_is_handed_out_is_counted() {
+        let before = heap().allocated_bytes;
+        let block = vec![1_u8; 64 << 20];
+        let with = heap();
+        assert!(with.allocated_bytes >= before + (32 << 20) && with.held_bytes >= with.allocated_bytes, "{before} {with:?}");
+        drop(block);
     }
 }
