@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 
+use crate::Error;
 use crate::certificates::{Facts, RENEW_BEFORE, Usage, facts, new_authority, new_server, signed_by};
 use crate::files::{Pair, PairPaths, host_name, make_directory};
-use crate::{Error, files};
 
 /// What clients are given to trust us.
 pub const CA_CERTIFICATE_FILE: &str = "ca.crt";
@@ -80,18 +80,8 @@ impl CertificateAuthority {
     /// # Errors
     /// The directory or a file cannot be read or written, holds something else, or a name is neither a host name nor an address.
     pub fn open(directory: &Path, names: &[String], now: SystemTime) -> Result<CertificateAuthority, Error> {
-        make_directory(directory)?;
-        let ca_paths = PairPaths::new(directory, CA_CERTIFICATE_FILE, CA_KEY_FILE);
+        let (ca_paths, ca) = open_authority(directory, now)?;
         let server_paths = PairPaths::new(directory, SERVER_CERTIFICATE_FILE, SERVER_KEY_FILE);
-        let ca = match ca_paths.read()? {
-            Some(pair) if !expires_soon(&facts(&pair.certificate, &ca_paths.certificate)?, now) => pair,
-            old => {
-                tracing::info!(path = %ca_paths.certificate.display(), renewed = old.is_some(), "made a certificate authority");
-                let pair = new_authority(&host_name(), now)?;
-                ca_paths.write(&pair)?;
-                pair
-            }
-        };
         let wanted = wanted_names(names);
         let server = match server_paths.read()? {
             Some(pair) if still_good(&pair, &server_paths, &ca, &ca_paths, &wanted, now)? => pair,
@@ -138,9 +128,29 @@ impl std::fmt::Debug for CertificateAuthority {
     }
 }
 
+/// The authority kept in `directory`; made where there is none, or none that lasts.
+pub(crate) fn open_authority(directory: &Path, now: SystemTime) -> Result<(PairPaths, Pair), Error> {
+    make_directory(directory)?;
+    let paths = PairPaths::new(directory, CA_CERTIFICATE_FILE, CA_KEY_FILE);
+    let pair = match paths.read()? {
+        Some(pair) if !expires_soon(&facts(&pair.certificate, &paths.certificate)?, now) => pair,
+        old => {
+            tracing::info!(path = %paths.certificate.display(), renewed = old.is_some(), "made a certificate authority");
+            let pair = new_authority(&host_name(), now)?;
+            paths.write(&pair)?;
+            pair
+        }
+    };
+    Ok((paths, pair))
+}
+
 fn wanted_names(names: &[String]) -> BTreeSet<String> {
-    let own = [files::host_name()];
-    let all = LOCAL_NAMES.iter().map(|n| (*n).to_owned()).chain(own).chain(names.iter().cloned());
+    with_local_names(std::iter::once(host_name()).chain(names.iter().cloned()))
+}
+
+/// With those by which every machine knows itself.
+pub(crate) fn with_local_names(names: impl Iterator<Item = String>) -> BTreeSet<String> {
+    let all = LOCAL_NAMES.iter().map(|n| (*n).to_owned()).chain(names);
     // Addresses in their usual text, so that they compare equal to what a certificate says.
     all.map(|name| name.parse::<IpAddr>().map_or(name, |address| address.to_string())).collect()
 }
@@ -149,7 +159,7 @@ fn expires_soon(facts: &Facts, now: SystemTime) -> bool {
     facts.expires < now + RENEW_BEFORE
 }
 
-fn still_good(
+pub(crate) fn still_good(
     pair: &Pair,
     paths: &PairPaths,
     ca: &Pair,

@@ -55,6 +55,12 @@ pub enum Error {
         /// As given.
         name: String,
     },
+    /// A name that no part can have, since its files are called by it.
+    #[error("`{name}` cannot be the name of a part: letters, digits, `-` and `_` can, and `ca` is the authority's")]
+    PartName {
+        /// As given.
+        name: String,
+    },
     /// Making keys or certificates failed.
     #[error("cannot make a certificate")]
     Generate(#[source] rcgen::Error),
@@ -73,6 +79,15 @@ pub enum Error {
     /// The authority's certificate cannot verify anybody.
     #[error("the authority's certificate cannot verify peers")]
     Verifier(#[source] rustls::server::VerifierBuilderError),
+    /// No address of a server.
+    #[error("`{address}` is not the address of a server: host:port is")]
+    Address {
+        /// As given.
+        address: String,
+        /// What the parser said.
+        #[source]
+        source: tonic::transport::Error,
+    },
     /// The transport refused its configuration.
     #[error("the gRPC transport refused its TLS configuration")]
     Transport(#[source] tonic::transport::Error),

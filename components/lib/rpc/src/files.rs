@@ -71,6 +71,14 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
+/// Puts a secret into a file that its owner alone can read; a crash leaves the old file or the new one.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> Result<(), Error> {
+    write(path, text, KEY_MODE)
+}
+
 /// Replaces the file as a whole, so that a crash leaves the old one or the new one.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let fresh = path.with_extension("new");

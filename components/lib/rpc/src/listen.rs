@@ -12,11 +12,11 @@ const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
 /// A client that does not answer for this long is gone, and its queries with it.
 const KEEPALIVE_ANSWER_MAX: Duration = Duration::from_secs(20);
 /// A TLS handshake that takes longer is given up.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Calls at a time on one connection. HTTP/2's customary limit.
 const STREAMS_PER_CONNECTION_MAX: u32 = 100;
 /// Header bytes of one call; API keys and tokens have some hundreds.
-const HEADER_BYTES_MAX: u32 = 32 * 1024;
+pub(crate) const HEADER_BYTES_MAX: u32 = 32 * 1024;
 
 /// How connections are protected.
 #[derive(Debug)]
