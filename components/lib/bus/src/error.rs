@@ -27,10 +27,10 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A certificate or key cannot be read.
+    /// A certificate, a key or a secret cannot be read.
     #[error("cannot read the {what} {}", path.display())]
     File {
-        /// Which of the three.
+        /// Which of them.
         what: &'static str,
         /// Where.
         path: PathBuf,

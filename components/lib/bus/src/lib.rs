@@ -7,6 +7,7 @@
 //!
 //! Nothing that must survive rests on it: what must arrive is repeated until it is answered ([`Bus::repeat`]).
 
+mod args;
 mod backoff;
 mod bus;
 mod counts;
@@ -19,6 +20,7 @@ mod repeat;
 pub mod subject;
 mod subscription;
 
+pub use args::NatsArgs;
 pub use backoff::Backoff;
 pub use bus::Bus;
 pub use counts::Counts;

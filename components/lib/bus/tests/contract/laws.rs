@@ -12,7 +12,7 @@ fn numbered(number: usize) -> MetricsMessage {
 }
 
 fn nack(reason: &str) -> VizierMessage {
-    VizierMessage { msg: Some(Msg::HeartbeatNack(HeartbeatNack { reregister: true, reason: reason.to_owned() })) }
+    VizierMessage { msg: Some(Msg::HeartbeatNack(HeartbeatNack { reregister: true, reason: reason.to_owned(), ..Default::default() })) }
 }
 
 async fn publish_numbers(bus: &Bus, count: usize) {
