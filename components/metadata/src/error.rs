@@ -143,4 +143,40 @@ pub enum Error {
     /// The process is stopping.
     #[error("the store was stopped in the middle of an operation")]
     Stopped,
+    /// The bus cannot be used, whoever is there.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// A certificate, or the listener.
+    #[error(transparent)]
+    Rpc(#[from] rpc::Error),
+    /// The key that signs tokens.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// Health and metrics.
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    /// etcd without saying where.
+    #[error("--store etcd needs --etcd-endpoints")]
+    NoEndpoints,
+    /// A certificate or key for etcd.
+    #[error("cannot read {}", path.display())]
+    CertificateFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The ready file.
+    #[error("cannot write {}", path.display())]
+    ReadyFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The listener broke.
+    #[error("serving failed")]
+    Serve(#[source] tonic::transport::Error),
 }

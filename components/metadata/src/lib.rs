@@ -1,12 +1,33 @@
-//! Keeps what must survive a restart: agents with their numbers and tables, and the store that they rest in.
+//! Knows which agents there are, and keeps what must survive: their numbers and tables, tracepoints, cron scripts; and the store that all rests in.
 //!
 //! ```text
-//! messages ──▶ agents::Registry (pure: what is known, what to answer, what to write) ──▶ agents::Keeper ──▶ store ──▶ a file, or etcd
-//!                    └──▶ versioned changes for the query broker
+//! agents ── bus: UpdateAgent ──▶ ┌───────────────────────── Desk: no IO ──────────────────────────┐ ── bus: Agent/<id> ──▶ agents
+//!                                │ agents::Registry · tracepoints::Book and plan · scripts::Shelf │
+//! broker ── gRPC ──────────────▶ └───────────────┬────────────────────────────────────────────────┘ ── gRPC: streams ───▶ broker
+//!                                     keepers: what changed, before anybody is told
+//!                                                ▼
+//!                                 store: a file, or etcd; a fence lets the leader alone write
 //! ```
 
 pub mod agents;
+mod args;
+mod clock;
+mod desk;
+pub mod election;
 mod error;
+mod io;
+mod metrics;
+mod run;
+pub mod scripts;
+mod service;
 pub mod store;
+pub mod tracepoints;
+mod wire;
 
+pub use args::{Args, StoreKind};
+pub use clock::Clock;
 pub use error::Error;
+pub use io::StoreSource;
+pub use metrics::Metrics;
+pub use run::run;
+pub use service::{Leads, Parts, Service};

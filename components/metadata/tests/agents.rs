@@ -14,7 +14,7 @@ use metadata::agents::{
 };
 use metadata::store::{Committed, Embedded, Key, Memory, Page, Store, Transaction};
 use proptest::prelude::*;
-use tables::{DataType, SemanticType};
+use tables::{DataType, PatternType, SemanticType};
 
 fn now(seconds: u64) -> Now {
     Now { mono: MonoNs(seconds * 1_000_000_000), wall: UnixNs(1_000_000_000_000 + seconds as i64 * 1_000_000_000) }
@@ -48,6 +48,7 @@ fn tables(number: u8) -> Vec<TableSchema> {
         name: name.to_owned(),
         data_type,
         semantic_type: SemanticType::None,
+        pattern_type: PatternType::General,
         description: "for people".to_owned(),
     };
     let table = |name: String, data_type| TableSchema { name, description: String::new(), columns: vec![column("value", data_type)] };
@@ -56,7 +57,12 @@ fn tables(number: u8) -> Vec<TableSchema> {
 }
 
 fn full(agent: u8, incarnation: u64, sequence: u64, variant: u8) -> Heartbeat {
-    let status = CollectorStatus { state: CollectorState::Failed, reason: format!("no BTF {variant}") };
+    let status = CollectorStatus {
+        state: CollectorState::Failed,
+        way: "tracepoints".to_owned(),
+        reason: format!("no BTF {variant}"),
+        remedy: "a kernel with BTF".to_owned(),
+    };
     let collectors = Some(BTreeMap::from([("socket_tracer".to_owned(), status)]));
     Heartbeat { tables: Some(tables(variant)), collectors, names: Some(vec![variant]), ..heartbeat(agent, incarnation, sequence) }
 }

@@ -81,6 +81,17 @@ impl Snapshot {
         as_pod(self.one_named(Kind::Pod, namespace, name, moment)?)
     }
 
+    /// The pods that are there and have all of these labels, by namespace and name; an empty namespace stands for all.
+    pub fn pods_labelled(&self, namespace: &str, labels: &[(String, String)]) -> Vec<Found<'_, Pod>> {
+        let pods = self.records().filter(|record| record.gone.is_none()).filter_map(as_pod);
+        let mut pods: Vec<Found<'_, Pod>> = pods
+            .filter(|pod| namespace.is_empty() || &*pod.meta.namespace == namespace)
+            .filter(|pod| labels.iter().all(|(key, value)| pod.meta.labels.get(key.as_str()).is_some_and(|own| **own == **value)))
+            .collect();
+        pods.sort_by(|a, b| (&a.meta.namespace, &a.meta.name).cmp(&(&b.meta.namespace, &b.meta.name)));
+        pods
+    }
+
     /// The service that had this name.
     pub fn service_named(&self, namespace: &str, name: &str, moment: Moment) -> Option<Found<'_, Service>> {
         as_service(self.one_named(Kind::Service, namespace, name, moment)?)

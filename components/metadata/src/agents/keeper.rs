@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ids::{AgentId, Asid, UnixNs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tables::{DataType, SemanticType};
+use tables::{DataType, PatternType, SemanticType};
 
 use super::registry::Registry;
 use super::stored::{Seat, Unsaved};
@@ -16,21 +16,18 @@ use super::types::{
     AgentInfo, AgentKind, CollectorState, CollectorStatus, ColumnSchema, Incarnation, KernelVersion, Now, Place, TableSchema,
 };
 use crate::Error;
-use crate::store::{Committed, Key, Store, Transaction};
+use crate::store::{Fence, Key, Store, Transaction, decode, encode};
 
 const AGENTS: &str = "/agent/";
 const LAST_ASID: &str = "/asid";
 const TABLES: &str = "/tables/";
-/// How often somebody began to keep agents. Who began last is the one who may write.
-const KEEPERS: &str = "/keepers";
 /// Seats in one transaction, so that it stays far below the store's limits: one has some 5 KiB at most, but for its tables, which many share.
 const SEATS_PER_COMMIT: usize = 16;
 
 /// Writes what changed in a registry, and reads it back.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    /// Our number among those who kept agents here, as it is in the store.
-    turn: Vec<u8>,
+    fence: Fence,
     /// Which tables each kept agent refers to.
     tables: BTreeMap<AgentId, String>,
     /// The sets of tables in the store.
@@ -43,7 +40,16 @@ impl Keeper {
     /// # Errors
     /// The store cannot be read or written, holds a record that cannot be read, or somebody else began at the same moment.
     pub async fn load(store: &dyn Store, now: Now) -> Result<(Keeper, Registry), Error> {
-        let mut keeper = Keeper { turn: take_turn(store).await?, ..Keeper::default() };
+        let fence = Fence::take(store).await?;
+        Keeper::load_fenced(store, fence, now).await
+    }
+
+    /// The same, for whoever has taken the turn already.
+    ///
+    /// # Errors
+    /// The store cannot be read, or holds a record that cannot be read.
+    pub async fn load_fenced(store: &dyn Store, fence: Fence, now: Now) -> Result<(Keeper, Registry), Error> {
+        let mut keeper = Keeper { fence, ..Keeper::default() };
         let last_asid = store.get(&Key::new(LAST_ASID)?).await?;
         let last_asid = last_asid.map(|bytes| decode::<u32>(LAST_ASID, &bytes)).transpose()?.unwrap_or(0);
         let mut sets = BTreeMap::new();
@@ -116,11 +122,7 @@ impl Keeper {
 
     /// Holds only as long as nobody else keeps the agents. Doing it twice does no harm.
     async fn commit(&self, transaction: Transaction, store: &dyn Store) -> Result<(), Error> {
-        let transaction = transaction.expect(Key::new(KEEPERS)?, Some(self.turn.clone()));
-        match store.commit(transaction).await? {
-            Committed::Done => Ok(()),
-            Committed::Conflict => Err(Error::Conflict { what: AGENTS.to_owned() }),
-        }
+        self.fence.commit(store, transaction, AGENTS).await
     }
 
     /// The name under which these tables are kept; they are written before anything refers to them.
@@ -152,29 +154,8 @@ impl Keeper {
     }
 }
 
-/// One more than whoever had it before.
-async fn take_turn(store: &dyn Store) -> Result<Vec<u8>, Error> {
-    let at = Key::new(KEEPERS)?;
-    let before = store.get(&at).await?;
-    let number = before.as_deref().map(|bytes| decode::<u64>(KEEPERS, bytes)).transpose()?.unwrap_or(0);
-    let turn = encode(&(number + 1));
-    match store.commit(Transaction::new().expect(at.clone(), before).put(at, turn.clone())).await? {
-        Committed::Done => Ok(turn),
-        Committed::Conflict => Err(Error::Conflict { what: KEEPERS.to_owned() }),
-    }
-}
-
 fn key(id: AgentId) -> Result<Key, Error> {
     Key::new(format!("{AGENTS}{id}"))
-}
-
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    // Numbers, texts and lists: nothing that JSON could not say.
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
-fn decode<'a, T: Deserialize<'a>>(key: &str, bytes: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Error::Record { key: key.to_owned(), reason: error.to_string() })
 }
 
 /// A seat as it is kept. Fields are added, never given another meaning; a reader leaves out what it does not know.
@@ -194,11 +175,38 @@ struct SeatRecord {
     kernel_headers_installed: bool,
     collects_data: bool,
     profiler_period_ms: i32,
+    version: String,
+    rpc_address: String,
+    query_address: String,
+    tls_server_name: String,
+    kernel_release: String,
+    boot_id: String,
     registered_ns: i64,
     left_ns: Option<i64>,
     tables: Option<String>,
-    /// Name, `running`, `off` or `failed`, reason.
-    collectors: Vec<(String, String, String)>,
+    collectors: Vec<CollectorRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct CollectorRecord {
+    name: String,
+    /// `running`, `off` or `failed`.
+    state: String,
+    way: String,
+    reason: String,
+    remedy: String,
+}
+
+impl CollectorRecord {
+    fn of((name, status): (&String, &CollectorStatus)) -> CollectorRecord {
+        CollectorRecord {
+            name: name.clone(),
+            state: word(status.state).to_owned(),
+            way: status.way.clone(),
+            reason: status.reason.clone(),
+            remedy: status.remedy.clone(),
+        }
+    }
 }
 
 impl SeatRecord {
@@ -219,14 +227,16 @@ impl SeatRecord {
             kernel_headers_installed: info.kernel_headers_installed,
             collects_data: info.collects_data,
             profiler_period_ms: info.profiler_period_ms,
+            version: info.version.clone(),
+            rpc_address: info.rpc_address.clone(),
+            query_address: info.query_address.clone(),
+            tls_server_name: info.tls_server_name.clone(),
+            kernel_release: info.kernel_release.clone(),
+            boot_id: info.boot_id.clone(),
             registered_ns: seat.registered.0,
             left_ns: seat.left.map(|left| left.0),
             tables,
-            collectors: seat
-                .collectors
-                .iter()
-                .map(|(name, status)| (name.clone(), word(status.state).to_owned(), status.reason.clone()))
-                .collect(),
+            collectors: seat.collectors.iter().map(CollectorRecord::of).collect(),
         }
     }
 
@@ -237,9 +247,10 @@ impl SeatRecord {
     fn read(self, key: &str, sets: &BTreeMap<String, Arc<Vec<TableSchema>>>) -> Result<Seat, Error> {
         let broken = |reason: String| Error::Record { key: key.to_owned(), reason };
         let id = self.id(key)?;
-        let collector = |(name, state, reason): (String, String, String)| {
+        let collector = |record: CollectorRecord| {
+            let CollectorRecord { name, state, way, reason, remedy } = record;
             let state = state_of(&state).ok_or_else(|| broken(format!("no state `{state}`")))?;
-            Ok((name, CollectorStatus { state, reason }))
+            Ok((name, CollectorStatus { state, way, reason, remedy }))
         };
         let tables = match &self.tables {
             None => Arc::default(),
@@ -261,6 +272,12 @@ impl SeatRecord {
                 kernel_headers_installed: self.kernel_headers_installed,
                 collects_data: self.collects_data,
                 profiler_period_ms: self.profiler_period_ms,
+                version: self.version,
+                rpc_address: self.rpc_address,
+                query_address: self.query_address,
+                tls_server_name: self.tls_server_name,
+                kernel_release: self.kernel_release,
+                boot_id: self.boot_id,
             },
             registered: UnixNs(self.registered_ns),
             left: self.left_ns.map(UnixNs),
@@ -286,25 +303,30 @@ fn state_of(word: &str) -> Option<CollectorState> {
 struct TableRecord {
     name: String,
     description: String,
-    /// Name, data type, semantic type, description.
-    columns: Vec<(String, i32, i32, String)>,
+    /// Name, data type, semantic type, pattern, description.
+    columns: Vec<(String, i32, i32, i32, String)>,
 }
 
 impl TableRecord {
     fn of(table: &TableSchema) -> TableRecord {
-        let columns = table
-            .columns
-            .iter()
-            .map(|column| (column.name.clone(), column.data_type.number(), column.semantic_type.number(), column.description.clone()));
-        TableRecord { name: table.name.clone(), description: table.description.clone(), columns: columns.collect() }
+        let column = |column: &ColumnSchema| {
+            let numbers = (column.data_type.number(), column.semantic_type.number(), column.pattern_type.number());
+            (column.name.clone(), numbers.0, numbers.1, numbers.2, column.description.clone())
+        };
+        TableRecord {
+            name: table.name.clone(),
+            description: table.description.clone(),
+            columns: table.columns.iter().map(column).collect(),
+        }
     }
 
     fn read(self, key: &str) -> Result<TableSchema, Error> {
-        let column = |(name, data_type, semantic_type, description): (String, i32, i32, String)| {
+        let column = |(name, data_type, semantic_type, pattern, description): (String, i32, i32, i32, String)| {
             let types = DataType::from_number(data_type).zip(SemanticType::from_number(semantic_type));
             let (data_type, semantic_type) =
                 types.ok_or_else(|| Error::Record { key: key.to_owned(), reason: format!("no types {data_type} and {semantic_type}") })?;
-            Ok(ColumnSchema { name, data_type, semantic_type, description })
+            let pattern_type = PatternType::from_number(pattern).unwrap_or(PatternType::Unspecified);
+            Ok(ColumnSchema { name, data_type, semantic_type, pattern_type, description })
         };
         let columns = self.columns.into_iter().map(column).collect::<Result<_, Error>>()?;
         Ok(TableSchema { name: self.name, description: self.description, columns })

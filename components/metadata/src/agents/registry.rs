@@ -212,8 +212,9 @@ impl Registry {
     /// Whose place it is.
     fn seat_of(&self, word: &Registration) -> Result<Option<AgentId>, Refusal> {
         let (info, place) = (&word.info, &word.place);
-        let texts = [&info.hostname, &info.pod_name, &info.host_address, &info.address, &place.host];
-        if texts.iter().map(|text| text.len()).sum::<usize>() > INFO_BYTES_MAX {
+        let own = [&info.hostname, &info.pod_name, &info.host_address, &info.address, &info.version, &info.kernel_release, &info.boot_id];
+        let reached = [&info.rpc_address, &info.query_address, &info.tls_server_name, &place.host];
+        if own.iter().chain(&reached).map(|text| text.len()).sum::<usize>() > INFO_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
         let seat = self.places.get(place).copied();
@@ -391,7 +392,8 @@ fn take(agent: &mut Agent, word: Heartbeat, cut: &mut u64) -> Change {
         }
     }
     if let Some(collectors) = word.collectors {
-        let bytes = |(name, status): &(String, CollectorStatus)| name.len() + status.reason.len() + 64;
+        let bytes =
+            |(name, status): &(String, CollectorStatus)| name.len() + status.way.len() + status.reason.len() + status.remedy.len() + 64;
         let collectors = fitting(collectors.into_iter().collect(), bytes, COLLECTORS_BYTES_MAX, cut).into_iter().collect();
         if agent.collectors != collectors {
             agent.collectors = collectors;

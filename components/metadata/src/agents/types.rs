@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ids::{AgentId, Asid, MonoNs, UnixNs};
-use tables::{DataType, SemanticType};
+use tables::{DataType, PatternType, SemanticType};
 
 use super::changes::Version;
 
@@ -40,8 +40,8 @@ pub struct Place {
     pub address: IpAddr,
 }
 
-/// The running kernel.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// The running kernel. A newer one is the larger.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion {
     /// 6 of 6.1.112.
     pub version: u32,
@@ -49,6 +49,16 @@ pub struct KernelVersion {
     pub major: u32,
     /// 112 of 6.1.112.
     pub minor: u32,
+}
+
+impl KernelVersion {
+    /// From `6.1.112` or the beginning of it; what follows a number's digits is left out, as in `6.1.0-28-amd64`.
+    pub fn parse(text: &str) -> Option<KernelVersion> {
+        let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>();
+        let mut numbers = text.trim().splitn(3, '.').map(|part| digits(part).parse::<u32>().ok());
+        let version = numbers.next()??;
+        Some(KernelVersion { version, major: numbers.next().unwrap_or(Some(0))?, minor: numbers.next().unwrap_or(Some(0))? })
+    }
 }
 
 /// What an agent says of itself. Reference: `AgentInfo` and `HostInfo` of `agentpb/agent.proto`.
@@ -70,6 +80,18 @@ pub struct AgentInfo {
     pub collects_data: bool,
     /// Milliseconds from one stack to the next; -1: it takes none.
     pub profiler_period_ms: i32,
+    /// Of its build.
+    pub version: String,
+    /// `host:port` where PEMs dial a Kelvin; empty for a PEM.
+    pub rpc_address: String,
+    /// `host:port` where the query broker calls a Kelvin; empty for a PEM.
+    pub query_address: String,
+    /// The name in the certificate at both addresses.
+    pub tls_server_name: String,
+    /// As `uname` says it.
+    pub kernel_release: String,
+    /// Tells a new boot of its machine from a new process.
+    pub boot_id: String,
 }
 
 /// A table that an agent has.
@@ -92,6 +114,8 @@ pub struct ColumnSchema {
     pub data_type: DataType,
     /// What they mean.
     pub semantic_type: SemanticType,
+    /// How they behave.
+    pub pattern_type: PatternType,
     /// For people.
     pub description: String,
 }
@@ -121,8 +145,12 @@ pub enum CollectorState {
 pub struct CollectorStatus {
     /// How it is.
     pub state: CollectorState,
-    /// For people; empty if it runs.
+    /// Which of several ways it takes; empty if it has one.
+    pub way: String,
+    /// Why it is as it is, for people; empty if it runs.
     pub reason: String,
+    /// What someone can do about it; empty if it runs.
+    pub remedy: String,
 }
 
 /// An agent's first word, repeated until it is answered.

@@ -8,13 +8,17 @@
 
 mod embedded;
 mod etcd;
+mod fence;
 mod memory;
+mod record;
 mod transaction;
 mod wire;
 
 pub use embedded::Embedded;
 pub use etcd::{Etcd, EtcdSettings, EtcdTls, Maintained};
+pub use fence::Fence;
 pub use memory::Memory;
+pub(crate) use record::{decode, encode};
 pub use transaction::{Committed, Condition, Key, Transaction, Write};
 
 use crate::Error;
