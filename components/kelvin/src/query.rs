@@ -2,7 +2,7 @@
 
 use agent::wire::{encode_rows, encode_schema};
 use api::internal::execute_plan_response::Message;
-use api::internal::{ExecutePlanResponse, MissingAgent, QueryEnd};
+use api::internal::{AgentQuality, ExecutePlanResponse, MissingAgent, QueryEnd, TableQuality};
 use arrow::datatypes::SchemaRef;
 use engine::distributed::{Begun, Coordinator, Ended};
 use engine::{Error, Fault};
@@ -24,9 +24,11 @@ pub(crate) struct Query {
 /// Runs a query to its end, or until nobody listens.
 pub(crate) async fn answer(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) {
     let id = query.id;
+    let mut unfinished = Unfinished { answers: Some(answers) };
     let done = tokio::select! {
         // Dropping the query tells the agents.
         () = answers.closed() => {
+            unfinished.answers = None;
             tracing::debug!(query = %id, "the caller went away");
             return;
         }
@@ -41,6 +43,21 @@ pub(crate) async fn answer(coordinator: &Coordinator, query: Query, answers: &Se
     };
     // Who does not listen any more needs no end.
     answers.send(last).await.ok();
+    unfinished.answers = None;
+}
+
+/// Says of a query that is dropped with Kelvin's threads that it is not complete. A caller who reads too slowly to be told sees a stream
+/// without an end.
+struct Unfinished<'a> {
+    answers: Option<&'a Sender<Answer>>,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(answers) = self.answers {
+            answers.try_send(Err(Status::unavailable("this Kelvin stops"))).ok();
+        }
+    }
 }
 
 async fn rows(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) -> Result<Ended, Box<Status>> {
@@ -90,8 +107,21 @@ fn end(ended: &Ended) -> QueryEnd {
         rows_read: ended.stats.rows_read,
         bytes_read: ended.stats.bytes_read,
         agents_counted: ended.agents_counted as u32,
-        qualities: Vec::new(),
+        qualities: ended.qualities.iter().map(quality).collect(),
     }
+}
+
+fn quality(quality: &engine::distributed::AgentQuality) -> AgentQuality {
+    let tables = quality.tables.iter().map(|table| TableQuality {
+        table: table.table.clone(),
+        asked_from_ns: table.asked_from.map_or(0, |time| time.0),
+        oldest_ns: table.oldest.map_or(0, |time| time.0),
+        rows_expired: table.rows_expired,
+        expired_in_range: table.expired_in_range,
+        rows_truncated: table.rows_truncated,
+        events_lost: table.events_lost,
+    });
+    AgentQuality { agent_id: quality.agent.to_bytes().to_vec(), tables: tables.collect() }
 }
 
 /// The code says whose fault it is, the message everything that is known.
@@ -113,6 +143,8 @@ pub(crate) fn status(error: &Error) -> Box<Status> {
         | Error::Resources(_)
         | Error::Busy { .. }
         | Error::Data(_)
+        | Error::Blocking { .. }
+        | Error::Misplaced { .. }
         | Error::SpillFolder { .. }
         | Error::Internal(_) => match error.fault() {
             Fault::Script => Status::invalid_argument(text),

@@ -34,6 +34,7 @@ pub(crate) fn decode(request: ExecutePlanRequest, time_max: Duration) -> Result<
         agents: agents.map(|(at, bytes)| id(bytes, &format!("agent_ids[{at}]")).map(AgentId::from_bytes)).collect::<Result<_, _>>()?,
         outputs: outputs.map(|(at, output)| decode_output(output, &format!("outputs[{at}]"))).collect::<Result<_, _>>()?,
         time_max: if asked.is_zero() { time_max } else { asked.min(time_max) },
+        streaming: request.streaming,
     })
 }
 

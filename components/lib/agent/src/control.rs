@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use api::internal::agent_control_server::AgentControl;
-use api::internal::{EndQueryRequest, EndQueryResponse};
+use api::internal::{EndQueryRequest, EndQueryResponse, QueryRunsRequest, QueryRunsResponse, TableQuality};
 use engine::distributed::AgentQueries;
 use ids::QueryId;
 use tonic::{Request, Response, Status};
@@ -14,18 +14,40 @@ pub(crate) struct Control {
 #[tonic::async_trait]
 impl AgentControl for Control {
     async fn end_query(&self, request: Request<EndQueryRequest>) -> Result<Response<EndQueryResponse>, Status> {
-        let id: [u8; 16] =
-            request.get_ref().query_id.as_slice().try_into().map_err(|_| Status::invalid_argument("query_id: not 16 bytes"))?;
-        let query = QueryId::from_bytes(id);
+        let query = query_id(&request.get_ref().query_id)?;
         let ended = self.queries.end(query);
-        tracing::debug!(%query, known = ended.is_some(), "a query has ended");
+        let known = ended.is_some();
+        tracing::debug!(%query, known, "a query has ended");
         let reads = ended.unwrap_or_default();
         Ok(Response::new(EndQueryResponse {
-            known: ended.is_some(),
+            known,
             batches_read: reads.batches,
             rows_read: reads.rows,
             bytes_read: reads.bytes,
-            tables: Vec::new(),
+            tables: reads.tables.into_iter().map(quality).collect(),
         }))
+    }
+
+    async fn query_runs(&self, request: Request<QueryRunsRequest>) -> Result<Response<QueryRunsResponse>, Status> {
+        let runs = self.queries.runs(query_id(&request.get_ref().query_id)?);
+        Ok(Response::new(QueryRunsResponse { runs }))
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "what the service returns")]
+fn query_id(bytes: &[u8]) -> Result<QueryId, Status> {
+    bytes.try_into().map(QueryId::from_bytes).map_err(|_| Status::invalid_argument("query_id: not 16 bytes"))
+}
+
+fn quality(quality: engine::TableQuality) -> TableQuality {
+    let engine::TableQuality { table, asked_from, oldest, rows_expired, expired_in_range, rows_truncated, events_lost } = quality;
+    TableQuality {
+        table,
+        asked_from_ns: asked_from.map_or(0, |time| time.0),
+        oldest_ns: oldest.map_or(0, |time| time.0),
+        rows_expired,
+        expired_in_range,
+        rows_truncated,
+        events_lost,
     }
 }

@@ -1,12 +1,13 @@
 use std::error::Error as _;
 
-use api::internal::EndQueryRequest;
 use api::internal::agent_control_client::AgentControlClient;
+use api::internal::{EndQueryRequest, QueryRunsRequest};
 use async_trait::async_trait;
 use datafusion::common::DataFusionError;
 use datafusion_distributed::{WorkerChannel, grpc};
+use engine::TableQuality;
 use engine::distributed::{AgentLink, AgentReads};
-use ids::QueryId;
+use ids::{QueryId, UnixNs};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -37,6 +38,27 @@ impl AgentLink for PeerLink {
     async fn end_query(&self, query: QueryId) -> Option<AgentReads> {
         let request = EndQueryRequest { query_id: query.to_bytes().to_vec() };
         let answer = AgentControlClient::new(self.channel.clone()).end_query(request).await.ok()?.into_inner();
-        answer.known.then_some(AgentReads { batches: answer.batches_read, rows: answer.rows_read, bytes: answer.bytes_read })
+        let (batches, rows, bytes) = (answer.batches_read, answer.rows_read, answer.bytes_read);
+        let tables = answer.tables.into_iter().map(quality).collect();
+        answer.known.then_some(AgentReads { batches, rows, bytes, tables })
+    }
+
+    async fn runs_query(&self, query: QueryId) -> bool {
+        let request = QueryRunsRequest { query_id: query.to_bytes().to_vec() };
+        let answer = AgentControlClient::new(self.channel.clone()).query_runs(request).await;
+        answer.is_ok_and(|answer| answer.into_inner().runs)
+    }
+}
+
+fn quality(quality: api::internal::TableQuality) -> TableQuality {
+    let time = |ns: i64| (ns != 0).then_some(UnixNs(ns));
+    TableQuality {
+        asked_from: time(quality.asked_from_ns),
+        oldest: time(quality.oldest_ns),
+        table: quality.table,
+        rows_expired: quality.rows_expired,
+        expired_in_range: quality.expired_in_range,
+        rows_truncated: quality.rows_truncated,
+        events_lost: quality.events_lost,
     }
 }

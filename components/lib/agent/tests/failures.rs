@@ -395,6 +395,7 @@ async fn an_agent_that_is_not_known_is_missing_and_a_plan_that_is_none_is_refuse
             agents: fleet.agents(),
             outputs: vec![(bytes, support::relation())],
             time_max: NEVER,
+            streaming: false,
         };
         let error = fleet.begin(spec).await.unwrap_err();
         assert!(matches!(error, Error::Plan(_) | Error::PlanBytes { .. }), "{error:?}");

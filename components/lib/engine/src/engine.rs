@@ -8,14 +8,17 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use ids::UnixNs;
-use pxl::{Diagnostics, Flags, FuncToExecute, FunctionRegistry, Output};
+use pxl::{Catalog, Diagnostics, Flags, FuncToExecute, FunctionRegistry, Output};
 use table_store::TableStore;
 
 use crate::admission::Admission;
 use crate::execution::Planned;
+use crate::made::MadeTables;
 use crate::memory::QueryPool;
 use crate::scan::ScanCounts;
-use crate::{Error, Execution, StoreCatalog};
+use crate::streaming::{STREAMING_BATCH_ROWS, Streaming, refuse_blocking};
+use crate::table_info::TableInfo;
+use crate::{AgentFacts, Error, EventsLost, Execution, Functions, StoreCatalog};
 
 /// The engine's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct EngineArgs {
     pub queries_running_max: usize,
     /// Queries that wait for one that runs to end; more are refused.
     pub queries_waiting_max: usize,
+    /// Queries that stream, beside those: they run until their readers go, mostly idle. More are refused.
+    pub streams_running_max: usize,
     /// Threads that one query may use. With one, rows come in the order in which they were appended.
     pub target_partitions: usize,
     /// Rows of a batch that operators make.
@@ -42,6 +47,7 @@ impl Default for EngineArgs {
             memory_bytes_max: 512 * MIB,
             queries_running_max: 4,
             queries_waiting_max: 64,
+            streams_running_max: 64,
             target_partitions: 1,
             batch_rows: 8192,
         }
@@ -75,26 +81,42 @@ pub struct Compiled {
 pub struct Engine {
     args: EngineArgs,
     catalog: StoreCatalog,
-    functions: Arc<FunctionRegistry>,
+    functions: Functions,
     memory: Arc<GreedyMemoryPool>,
     admission: Admission,
+    streams: Admission,
+    events_lost: EventsLost,
 }
 
 impl Engine {
     /// Over these tables, with these functions.
-    pub fn new(store: Arc<TableStore>, functions: Arc<FunctionRegistry>, args: EngineArgs) -> Self {
+    pub fn new(store: Arc<TableStore>, functions: impl Into<Functions>, args: EngineArgs) -> Self {
+        Self::of_agent(store, functions, AgentFacts::default(), args)
+    }
+
+    /// As [`Self::new`], of an agent that tells of itself too.
+    pub fn of_agent(store: Arc<TableStore>, functions: impl Into<Functions>, facts: AgentFacts, args: EngineArgs) -> Self {
+        let AgentFacts { asid, mut tables, events_lost } = facts;
+        tables.push(Arc::new(TableInfo { asid, store: Arc::clone(&store) }));
         Self {
             args,
-            catalog: StoreCatalog::new(store),
-            functions,
+            catalog: StoreCatalog::new(store).making(MadeTables(tables)),
+            functions: functions.into(),
             memory: Arc::new(GreedyMemoryPool::new(args.memory_bytes_max)),
             admission: Admission::new(args.queries_running_max, args.queries_waiting_max),
+            streams: Admission::new(args.streams_running_max, 0),
+            events_lost,
         }
     }
 
-    /// The functions scripts may use.
-    pub fn functions(&self) -> &Arc<FunctionRegistry> {
-        &self.functions
+    /// What [`Self::compile`] compiles with.
+    pub fn catalog(&self) -> &StoreCatalog {
+        &self.catalog
+    }
+
+    /// The functions scripts may use now.
+    pub fn functions(&self) -> Arc<FunctionRegistry> {
+        self.functions.now()
     }
 
     /// Compiles a script.
@@ -102,43 +124,61 @@ impl Engine {
     /// # Errors
     /// Whatever is wrong with it, with its place.
     pub fn compile(&self, request: &CompileRequest<'_>) -> Result<Compiled, Diagnostics> {
+        self.compile_with(request, &self.catalog)
+    }
+
+    /// Compiles a script that may also read what another catalog knows. Tables of this engine must be those of [`Self::catalog`].
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_with(&self, request: &CompileRequest<'_>, catalog: &dyn Catalog) -> Result<Compiled, Diagnostics> {
         let start = Instant::now();
         let CompileRequest { script, exec_funcs, now } = *request;
-        let input = pxl::CompileInput { script, exec_funcs, now, catalog: &self.catalog, functions: &self.functions };
+        let functions = self.functions.now();
+        let input = pxl::CompileInput { script, exec_funcs, now, catalog, functions: &functions };
         let pxl::Compiled { outputs, flags } = pxl::compile(&input)?;
         Ok(Compiled { outputs, flags, compile_time: start.elapsed() })
     }
 
     /// Plans all outputs over the tables as they are now, once there is room to run. Rows are read as they are asked for; to drop the
-    /// execution is to cancel it.
+    /// execution is to cancel it. Outputs that stream follow the tables from then on, and all outputs come at once.
     ///
     /// # Errors
     /// If too many queries wait already, or a plan cannot be made.
     pub async fn execute(&self, compiled: &Compiled) -> Result<Execution, Error> {
-        let slot = self.admission.slot().await?;
+        let streams = compiled.outputs.iter().any(|output| output.streaming);
+        let slot = if streams { self.streams.slot().await? } else { self.admission.slot().await? };
         let start = Instant::now();
         let pool = Arc::new(QueryPool::new(Arc::clone(&self.memory), self.args.query_memory_bytes_max));
         let counts = Arc::new(ScanCounts::default());
         let failed = |error| Error::classify(error, pool.refusal());
-        let session = self.session(&pool, &counts).map_err(failed)?;
         let mut outputs = Vec::with_capacity(compiled.outputs.len());
         for output in &compiled.outputs {
+            if output.streaming {
+                refuse_blocking(&output.plan)?;
+            }
+            let session = self.session(&pool, &counts, output.streaming).map_err(failed)?;
             let plan = session.create_physical_plan(&output.plan).await.map_err(failed)?;
             tracing::debug!(output = output.name, plan = %datafusion::physical_plan::displayable(plan.as_ref()).one_line(), "planned");
-            outputs.push(Planned { schema: Arc::new(output.relation.arrow_schema()), plan });
+            outputs.push(Planned { schema: Arc::new(output.relation.arrow_schema()), plan, context: session.task_ctx() });
         }
-        Ok(Execution::new(outputs, session.task_ctx(), pool, counts, slot, (start, compiled.compile_time)))
+        let execution = Execution::new(outputs, pool, counts, slot, (start, compiled.compile_time)).telling(self.events_lost.clone());
+        Ok(if streams { execution.all_at_once() } else { execution })
     }
 
     /// Made for each query, so that nothing of it stays.
-    fn session(&self, pool: &Arc<QueryPool>, counts: &Arc<ScanCounts>) -> Result<SessionState, DataFusionError> {
+    fn session(&self, pool: &Arc<QueryPool>, counts: &Arc<ScanCounts>, streaming: bool) -> Result<SessionState, DataFusionError> {
+        let batch_rows = if streaming { STREAMING_BATCH_ROWS } else { self.args.batch_rows.max(1) };
         let mut config = SessionConfig::new()
             .with_target_partitions(self.args.target_partitions.max(1))
-            .with_batch_size(self.args.batch_rows.max(1))
+            .with_batch_size(batch_rows)
             .with_round_robin_repartition(false)
             .with_create_default_catalog_and_schema(false)
             .with_extension(Arc::clone(counts));
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        if streaming {
+            config.set_extension(Arc::new(Streaming));
+        }
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::clone(pool) as _)
             // Captured payloads are never written to a disk.

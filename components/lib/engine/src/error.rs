@@ -7,6 +7,14 @@ use ids::QueryId;
 
 use crate::memory::Refusal;
 
+/// A function where it cannot be asked: how planners tell of it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{function} {rule}")]
+pub(crate) struct Misplaced {
+    pub(crate) function: String,
+    pub(crate) rule: &'static str,
+}
+
 /// Whose fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -63,6 +71,20 @@ pub enum Error {
         /// The limit.
         time_max: Duration,
     },
+    /// An operator that gives nothing before its input ends, over rows that never do.
+    #[error("{operator} cannot stream: it has no rows before all of its input is there. Leave out stream(), or the operator")]
+    Blocking {
+        /// As scripts know it.
+        operator: &'static str,
+    },
+    /// A function asked for where what it tells is not known.
+    #[error("{function} {rule}")]
+    Misplaced {
+        /// As scripts name it.
+        function: String,
+        /// Where it may stand.
+        rule: &'static str,
+    },
     /// Somebody stopped it.
     #[error("the query was cancelled")]
     Cancelled,
@@ -112,7 +134,7 @@ impl Error {
             | Error::Cancelled
             | Error::PlanBytes { .. }
             | Error::PlanDepth => Fault::Resources,
-            Error::Data(_) => Fault::Script,
+            Error::Data(_) | Error::Blocking { .. } | Error::Misplaced { .. } => Fault::Script,
             Error::Internal(_) | Error::QueryExists { .. } | Error::Plan(_) | Error::SpillFolder { .. } => Fault::Engine,
         }
     }
@@ -123,6 +145,11 @@ impl Error {
             Resources,
             Data,
             Internal,
+        }
+        if let DataFusionError::External(cause) = error.find_root()
+            && let Some(Misplaced { function, rule }) = cause.downcast_ref::<Misplaced>()
+        {
+            return Error::Misplaced { function: function.clone(), rule };
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "what is not known to be the script's fault is ours")]
         let class = match error.find_root() {

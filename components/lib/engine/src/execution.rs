@@ -6,22 +6,27 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::TryStreamExt;
+use futures::stream::{BoxStream, select_all};
+use futures::{StreamExt, TryStreamExt};
 
-use crate::Error;
 use crate::admission::Slot;
 use crate::conform::conform;
 use crate::memory::QueryPool;
 use crate::scan::ScanCounts;
+use crate::{Error, EventsLost, TableQuality};
 
 /// One output, ready to run.
 pub(crate) struct Planned {
     pub(crate) schema: SchemaRef,
     pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) context: Arc<TaskContext>,
 }
+
+/// Rows with the output they are of.
+type Rows = BoxStream<'static, Result<(usize, RecordBatch), DataFusionError>>;
 
 /// Rows of one output.
 #[derive(Debug, Clone)]
@@ -47,32 +52,42 @@ pub struct Stats {
     pub bytes_read: u64,
 }
 
-/// A query that runs as far as it is asked to. The outputs come one after the other; drop it to cancel.
+/// A query that runs as far as it is asked to. The outputs come one after the other, or all at once if some of them stream; drop it to cancel.
 pub struct Execution {
     plans: Vec<Planned>,
-    /// Of `plans`, those that did not end; the first runs.
+    /// Of `plans`, those that did not begin.
     waiting: VecDeque<usize>,
-    running: Option<SendableRecordBatchStream>,
-    context: Arc<TaskContext>,
+    running: Option<Rows>,
+    all_at_once: bool,
     pool: Arc<QueryPool>,
     counts: Arc<ScanCounts>,
     start: Instant,
     compile_time: Duration,
     end: Option<Instant>,
+    events_lost: EventsLost,
     _slot: Slot,
 }
 
 impl Execution {
     pub(crate) fn new(
         plans: Vec<Planned>,
-        context: Arc<TaskContext>,
         pool: Arc<QueryPool>,
         counts: Arc<ScanCounts>,
         slot: Slot,
         (start, compile_time): (Instant, Duration),
     ) -> Self {
         let waiting = (0..plans.len()).collect();
-        Self { plans, waiting, running: None, context, pool, counts, start, compile_time, end: None, _slot: slot }
+        let events_lost = EventsLost::default();
+        Self { plans, waiting, running: None, all_at_once: false, pool, counts, start, compile_time, end: None, events_lost, _slot: slot }
+    }
+
+    /// Outputs that never end leave others no turn.
+    pub(crate) fn all_at_once(self) -> Self {
+        Self { all_at_once: true, ..self }
+    }
+
+    pub(crate) fn telling(self, events_lost: EventsLost) -> Self {
+        Self { events_lost, ..self }
     }
 
     /// The next rows; none when all outputs are complete. After an error there are no more.
@@ -91,22 +106,23 @@ impl Execution {
     }
 
     async fn try_next(&mut self) -> Result<Option<OutputBatch>, DataFusionError> {
-        while let Some(output) = self.waiting.front().copied() {
-            let Some(planned) = self.plans.get(output) else { return Ok(None) };
-            let stream = match &mut self.running {
-                Some(stream) => stream,
-                none => none.insert(execute_stream(Arc::clone(&planned.plan), Arc::clone(&self.context))?),
+        loop {
+            let running = match &mut self.running {
+                Some(running) => running,
+                none => match begin(&self.plans, &mut self.waiting, self.all_at_once)? {
+                    Some(rows) => none.insert(rows),
+                    None => return Ok(None),
+                },
             };
-            match stream.try_next().await? {
-                Some(batch) if batch.num_rows() == 0 => {}
-                Some(batch) => return Ok(Some(OutputBatch { output, rows: conform(&batch, &planned.schema)? })),
-                None => {
-                    self.running = None;
-                    self.waiting.pop_front();
+            match running.try_next().await? {
+                Some((_, batch)) if batch.num_rows() == 0 => {}
+                Some((output, batch)) => {
+                    let Some(planned) = self.plans.get(output) else { return Ok(None) };
+                    return Ok(Some(OutputBatch { output, rows: conform(&batch, &planned.schema)? }));
                 }
+                None => self.running = None,
             }
         }
-        Ok(None)
     }
 
     /// Reads no more; what the plans hold is let go.
@@ -118,6 +134,11 @@ impl Execution {
 
     pub(crate) fn plan(&self, output: usize) -> Option<&Arc<dyn ExecutionPlan>> {
         self.plans.get(output).map(|planned| &planned.plan)
+    }
+
+    /// How complete the rows of each table were that was read, so far.
+    pub fn qualities(&self) -> Vec<TableQuality> {
+        self.counts.qualities(self.events_lost.get())
     }
 
     /// What the query took, so far.
@@ -137,6 +158,18 @@ impl Execution {
         let shown = if metrics { DisplayableExecutionPlan::with_metrics(plan) } else { DisplayableExecutionPlan::new(plan) };
         Some(shown.indent(false).to_string())
     }
+}
+
+/// The rows of the next output, or of all of them.
+fn begin(plans: &[Planned], waiting: &mut VecDeque<usize>, all: bool) -> Result<Option<Rows>, DataFusionError> {
+    let number = if all { waiting.len() } else { waiting.len().min(1) };
+    let mut begun = Vec::with_capacity(number);
+    for output in waiting.drain(..number) {
+        let Some(planned) = plans.get(output) else { continue };
+        let rows = execute_stream(Arc::clone(&planned.plan), Arc::clone(&planned.context))?;
+        begun.push(rows.map_ok(move |batch| (output, batch)).boxed());
+    }
+    Ok((!begun.is_empty()).then(|| select_all(begun).boxed()))
 }
 
 impl fmt::Debug for Execution {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,11 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use parking_lot::Mutex;
 use table_store::{Snapshot, TimeRange};
+
+use crate::TableQuality;
+use crate::quality::truncated;
 
 /// What the scans of one query read. Found by them in the session's extensions.
 #[derive(Debug, Default)]
@@ -21,14 +26,48 @@ pub(crate) struct ScanCounts {
     batches: AtomicU64,
     rows: AtomicU64,
     bytes: AtomicU64,
+    qualities: Mutex<BTreeMap<String, TableQuality>>,
 }
 
 impl ScanCounts {
-    fn add(&self, batch: &RecordBatch) {
+    /// A scan begins.
+    pub(crate) fn begin(&self, quality: TableQuality) {
+        let mut qualities = self.qualities.lock();
+        match qualities.get_mut(&quality.table) {
+            Some(known) => known.join(&quality),
+            None => drop(qualities.insert(quality.table.clone(), quality)),
+        }
+    }
+
+    /// Rows that a scan came to.
+    pub(crate) fn add(&self, table: &str, batch: &RecordBatch) {
+        let cut = truncated(batch);
+        if cut > 0 {
+            self.change(table, |quality| quality.rows_truncated += cut);
+        }
         let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Rows went before a scan that follows the table came to them.
+    pub(crate) fn missed(&self, table: &str, rows_expired: u64) {
+        self.change(table, |quality| {
+            quality.expired_in_range = true;
+            quality.rows_expired = quality.rows_expired.max(rows_expired);
+        });
+    }
+
+    fn change(&self, table: &str, change: impl FnOnce(&mut TableQuality)) {
+        if let Some(quality) = self.qualities.lock().get_mut(table) {
+            change(quality);
+        }
+    }
+
+    /// Of each table that was read, by name.
+    pub(crate) fn qualities(&self, events_lost: u64) -> Vec<TableQuality> {
+        self.qualities.lock().values().map(|quality| TableQuality { events_lost, ..quality.clone() }).collect()
     }
 
     pub(crate) fn batches(&self) -> u64 {
@@ -118,6 +157,10 @@ impl ExecutionPlan for StoreScan {
         }
         let scan = self.snapshot.scan(self.projection.as_deref(), self.times).map_err(external)?;
         let counts = context.session_config().get_extension::<ScanCounts>();
+        if let Some(counts) = &counts {
+            counts.begin(TableQuality::of_scan(&self.table, &self.snapshot.stats(), self.times));
+        }
+        let table = self.table.clone();
         let mut rows_left = self.rows_max.unwrap_or(usize::MAX);
         let batches = scan.map_while(move |batch| {
             if rows_left == 0 {
@@ -127,7 +170,7 @@ impl ExecutionPlan for StoreScan {
                 let batch = batch.slice(0, batch.num_rows().min(rows_left));
                 rows_left -= batch.num_rows();
                 if let Some(counts) = &counts {
-                    counts.add(&batch);
+                    counts.add(&table, &batch);
                 }
                 batch
             }))
@@ -144,6 +187,6 @@ impl ExecutionPlan for StoreScan {
     }
 }
 
-fn external(error: table_store::Error) -> DataFusionError {
+pub(crate) fn external(error: table_store::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

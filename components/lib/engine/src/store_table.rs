@@ -10,8 +10,10 @@ use table_store::{Table, TimeRange};
 
 use crate::bounds::time_range;
 use crate::scan::StoreScan;
+use crate::streaming::Streaming;
+use crate::tail::StoreTail;
 
-/// A table of the store, as DataFusion sees it. A plan reads it as it is when the plan is made.
+/// A table of the store, as DataFusion sees it. A plan reads it as it is when the plan is made; one that streams follows it.
 #[derive(Debug)]
 pub struct StoreTable {
     table: Arc<Table>,
@@ -44,12 +46,15 @@ impl TableProvider for StoreTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let times = filters.iter().filter_map(time_range).fold(TimeRange::ALL, TimeRange::intersect);
+        if state.config().get_extension::<Streaming>().is_some() {
+            return Ok(Arc::new(StoreTail::new(Arc::clone(&self.table), projection.map(Vec::as_slice), times, limit)?));
+        }
         let scan = StoreScan::new(self.table.name(), self.table.snapshot(), projection.map(Vec::as_slice), times, limit)?;
         Ok(Arc::new(scan))
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use ids::UnixNs;
@@ -49,6 +50,8 @@ pub struct Cursor {
     stop_time: Option<UnixNs>,
     rows_missed: u64,
     done: bool,
+    /// Where it waits.
+    place: u64,
 }
 
 impl Cursor {
@@ -73,7 +76,8 @@ impl Cursor {
             Stop::Never => (u64::MAX, None),
         };
         let times = TimeRange { first, last: stop_time.unwrap_or(UnixNs(i64::MAX)) };
-        Ok(Self { table, read, times, next_row, end_row, stop_time, rows_missed: 0, done: false })
+        let place = table.waiting().place();
+        Ok(Self { table, read, times, next_row, end_row, stop_time, rows_missed: 0, done: false, place })
     }
 
     /// If there will be no more rows.
@@ -106,6 +110,34 @@ impl Cursor {
             }
         }
         Ok(None)
+    }
+}
+
+impl Cursor {
+    /// The next rows as soon as there are some; none when there will be no more. Appending rows wakes the task.
+    ///
+    /// # Errors
+    /// As [`Self::next_batch`].
+    pub fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<CursorBatch, Error>>> {
+        if let Poll::Ready(next) = self.ready() {
+            return Poll::Ready(next);
+        }
+        self.table.waiting().register(self.place, context.waker());
+        // Rows that came in between have woken nobody.
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Poll<Option<Result<CursorBatch, Error>>> {
+        match self.next_batch().transpose() {
+            None if !self.is_done() => Poll::Pending,
+            next => Poll::Ready(next),
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.table.waiting().forget(self.place);
     }
 }
 

@@ -18,6 +18,7 @@ mod sealed;
 mod snapshot;
 mod store;
 mod table;
+mod waiting;
 
 pub use budget::Budget;
 pub use cursor::{Cursor, CursorBatch, Start, Stop};

@@ -33,6 +33,11 @@ impl TimeRange {
         TimeRange { first: self.first.max(other.first), last: self.last.min(other.last) }
     }
 
+    /// From the earlier of the firsts to the later of the lasts.
+    pub(crate) fn hull(self, other: TimeRange) -> TimeRange {
+        TimeRange { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
     pub(crate) fn overlaps(self, other: TimeRange) -> bool {
         self.first <= other.last && other.first <= self.last
     }

@@ -10,7 +10,8 @@ use tables::Relation;
 use crate::batch::{Batch, Shape};
 use crate::codec::Packer;
 use crate::list::List;
-use crate::{Error, Snapshot};
+use crate::waiting::Waiting;
+use crate::{Error, Snapshot, TimeRange};
 
 /// Raw bytes that are sealed together. Measured on http_events rows (`examples/history_per_mib.rs`): from 256 KiB to 1 MiB history grows
 /// by about a tenth, beyond hardly, while a reader of one row unpacks what it is sealed with.
@@ -55,6 +56,8 @@ pub struct Stats {
     pub rows_added: u64,
     /// Appended since the table was made.
     pub batches_added: u64,
+    /// Appended since the table was made, as plain Arrow.
+    pub bytes_added: u64,
     /// Sealed since the table was made.
     pub batches_sealed: u64,
     /// Let go for the budget, since the table was made.
@@ -63,12 +66,19 @@ pub struct Stats {
     pub batches_expired: u64,
     /// Earliest time of a row that can be read.
     pub time_oldest: Option<UnixNs>,
+    /// Times of the rows that were let go, from the earliest to the latest.
+    pub times_expired: Option<TimeRange>,
 }
 
 impl Stats {
     /// Counted against the budget.
     pub fn bytes(&self) -> u64 {
         self.bytes_hot + self.bytes_sealed
+    }
+
+    /// Whether rows that were let go may have been of these times. Where it says no, none was.
+    pub fn may_have_expired(&self, times: TimeRange) -> bool {
+        self.times_expired.is_some_and(|expired| expired.overlaps(times))
     }
 }
 
@@ -144,6 +154,8 @@ impl View {
             self.taken(&batch);
             self.counts.batches_expired += 1;
             self.counts.rows_expired += batch.rows as u64;
+            let before = self.counts.times_expired;
+            self.counts.times_expired = Some(before.map_or(batch.times, |times| times.hull(batch.times)));
         }
     }
 }
@@ -158,6 +170,8 @@ pub struct Table {
     writer: Mutex<()>,
     /// Held to seal: one at a time.
     sealer: Mutex<()>,
+    /// Cursors at its end.
+    waiting: Waiting,
 }
 
 impl Table {
@@ -167,7 +181,7 @@ impl Table {
     /// If there is no column `time_` of type TIME64NS.
     pub fn new(name: &str, relation: Relation, limits: Limits) -> Result<Self, Error> {
         let shape = Arc::new(Shape::new(name, relation)?);
-        Ok(Self { shape, limits, view: ArcSwap::default(), writer: Mutex::new(()), sealer: Mutex::new(()) })
+        Ok(Self { shape, limits, view: ArcSwap::default(), writer: Mutex::new(()), sealer: Mutex::new(()), waiting: Waiting::default() })
     }
 
     /// As scripts name it.
@@ -208,11 +222,21 @@ impl Table {
         &self.shape
     }
 
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
     /// Adds rows; readers see them at once. The oldest batches go until the table is within its bytes again.
     ///
     /// # Errors
     /// If the batch is of another schema, or alone larger than the table may be. Nothing is added then.
     pub fn append(&self, rows: RecordBatch) -> Result<(), Error> {
+        self.add(rows)?;
+        self.waiting.wake();
+        Ok(())
+    }
+
+    fn add(&self, rows: RecordBatch) -> Result<(), Error> {
         let rows = self.shape.check(rows)?;
         let _writer = self.writer.lock();
         let mut view = View::clone(&self.view.load());
@@ -224,6 +248,7 @@ impl Table {
         view.next_row = batch.end_row();
         view.counts.batches_added += 1;
         view.counts.rows_added += batch.rows as u64;
+        view.counts.bytes_added += batch.raw_bytes;
         view.push(Arc::new(batch));
         self.view.store(Arc::new(view));
         Ok(())

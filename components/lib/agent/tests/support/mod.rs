@@ -14,7 +14,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use engine::distributed::{
     AgentCatalog, AgentWorker, AgentWorkerArgs, Coordinator, CoordinatorArgs, DistributedExecution, Ended, QuerySpec, encode_plan,
 };
-use engine::{CompileRequest, Compiled, Engine, EngineArgs, Error};
+use engine::{AgentFacts, CompileRequest, Compiled, Engine, EngineArgs, Error, Functions};
 use ids::{AgentId, QueryId, UnixNs};
 pub use proxy::Proxy;
 use pxl::FunctionRegistry;
@@ -100,6 +100,8 @@ pub fn functions() -> Arc<FunctionRegistry> {
 pub struct Options {
     pub hub: HubArgs,
     pub coordinator: CoordinatorArgs,
+    /// Of scripts and of the coordinator.
+    pub functions: Option<Arc<FunctionRegistry>>,
 }
 
 pub struct Member {
@@ -117,6 +119,7 @@ pub struct Fleet {
     pub members: Vec<Member>,
     pub authority: CertificateAuthority,
     pub tls: MutualTls,
+    functions: Arc<FunctionRegistry>,
     compute: Compute,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -156,7 +159,8 @@ impl Fleet {
             tasks.spawn(async move { hub.serve(listener, tls, stop).await });
         }
         let compute = Compute::new(2).unwrap();
-        let coordinator = Coordinator::new(functions(), Arc::new(hub.clone()), options.coordinator).unwrap();
+        let functions = options.functions.unwrap_or_else(functions);
+        let coordinator = Coordinator::new(Arc::clone(&functions), Arc::new(hub.clone()), options.coordinator).unwrap();
         let mut fleet = Fleet {
             hub,
             hub_address,
@@ -164,6 +168,7 @@ impl Fleet {
             members: Vec::new(),
             authority,
             tls,
+            functions,
             compute,
             tasks,
             stop,
@@ -176,8 +181,12 @@ impl Fleet {
     }
 
     pub async fn add(&mut self, store: Arc<TableStore>) {
+        self.add_with(store, functions().into(), AgentFacts::default()).await;
+    }
+
+    pub async fn add_with(&mut self, store: Arc<TableStore>, functions: Functions, facts: AgentFacts) {
         let id = AgentId::from_halves(7, self.members.len() as u64);
-        let worker = AgentWorker::new(id, Arc::clone(&store), functions(), AgentWorkerArgs::default());
+        let worker = AgentWorker::of_agent(id, Arc::clone(&store), functions, facts, AgentWorkerArgs::default());
         let dialer = Dialer::new(id, worker.clone(), self.compute.handle().clone(), self.tls.client());
         let proxy = Proxy::start(self.hub_address).await;
         let (sender, state) = watch::channel(DialState::default());
@@ -203,7 +212,7 @@ impl Fleet {
     }
 
     pub fn compile(&self, script: &str) -> Compiled {
-        compile(script, &self.catalog())
+        compile(script, &self.catalog(), &self.functions)
     }
 
     pub fn spec(&self, compiled: &Compiled) -> QuerySpec {
@@ -213,6 +222,7 @@ impl Fleet {
             agents: self.agents(),
             outputs: compiled.outputs.iter().map(|output| (encode_plan(&output.plan).unwrap(), output.relation.clone())).collect(),
             time_max: NEVER,
+            streaming: false,
         }
     }
 
@@ -228,8 +238,13 @@ impl Fleet {
 
     pub async fn run(&self, script: &str) -> Result<(Answer, Ended), Error> {
         let compiled = self.compile(script);
-        let mut execution = self.begin(self.spec(&compiled)).await?;
-        let mut answer = Answer::new(&compiled);
+        let spec = self.spec(&compiled);
+        self.run_spec(&compiled, spec).await
+    }
+
+    pub async fn run_spec(&self, compiled: &Compiled, spec: QuerySpec) -> Result<(Answer, Ended), Error> {
+        let mut execution = self.begin(spec).await?;
+        let mut answer = Answer::new(compiled);
         let all = async {
             while let Some(batch) = execution.next().await {
                 let batch = batch?;
@@ -255,9 +270,8 @@ impl Fleet {
     }
 }
 
-fn compile(script: &str, catalog: &dyn pxl::Catalog) -> Compiled {
-    let functions = functions();
-    let input = pxl::CompileInput { script, exec_funcs: &[], now: NOW, catalog, functions: &functions };
+fn compile(script: &str, catalog: &dyn pxl::Catalog, functions: &FunctionRegistry) -> Compiled {
+    let input = pxl::CompileInput { script, exec_funcs: &[], now: NOW, catalog, functions };
     let pxl::Compiled { outputs, flags } = pxl::compile(&input).unwrap_or_else(|problems| panic!("{problems:?}\n{script}"));
     Compiled { outputs, flags, compile_time: Duration::ZERO }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::datasource::provider_as_source;
-use pxl::{Catalog, CatalogTable};
+use pxl::{AnsweredBy, Argument, Catalog, CatalogTable, FunctionRows, NoRows, TableFunction};
 use tables::Relation;
 
 use crate::distributed::table::AgentTable;
@@ -36,5 +36,15 @@ impl Catalog for AgentCatalog {
 
     fn table_names(&self) -> Vec<String> {
         self.tables.keys().cloned().collect()
+    }
+
+    fn table_function(&self, function: &TableFunction, _: &[Argument]) -> Result<FunctionRows, NoRows> {
+        match function.answered_by {
+            AnsweredBy::Broker => Err(NoRows::NotHere),
+            AnsweredBy::AllAgents | AnsweredBy::AllPems => {
+                let table = AgentTable::unbound(function.table_name(), Arc::new(function.relation().arrow_schema()));
+                Ok(FunctionRows::Scan(provider_as_source(Arc::new(table))))
+            }
+        }
     }
 }

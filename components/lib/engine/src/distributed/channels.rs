@@ -36,6 +36,9 @@ pub trait AgentLink: Send + Sync + 'static {
 
     /// Stops what still runs of a query there, and says what was read for it. None if it is not known there, or cannot be asked.
     async fn end_query(&self, query: QueryId) -> Option<AgentReads>;
+
+    /// Whether the query still runs there: asked of an agent that has nothing to say. False if it cannot be asked.
+    async fn runs_query(&self, query: QueryId) -> bool;
 }
 
 /// The connections there are.
@@ -52,6 +55,8 @@ pub(crate) struct QueryLinks {
     links: BTreeMap<AgentId, Link>,
     pub(crate) missing: MissingAgents,
     silence_max: Duration,
+    /// If it streams: then an agent may have nothing to say for as long as it likes, if it says so when asked.
+    streams: Option<QueryId>,
 }
 
 #[derive(Clone)]
@@ -63,7 +68,7 @@ struct Link {
 
 impl QueryLinks {
     /// Of those agents that are connected; the others are missing from the start.
-    pub(crate) fn new(transport: &dyn AgentTransport, agents: &[AgentId], silence_max: Duration) -> Self {
+    pub(crate) fn new(transport: &dyn AgentTransport, agents: &[AgentId], silence_max: Duration, streams: Option<QueryId>) -> Self {
         let missing = MissingAgents::default();
         let mut links = BTreeMap::new();
         for agent in agents {
@@ -73,7 +78,7 @@ impl QueryLinks {
                 Err(reason) => missing.note(*agent, reason, &lost),
             }
         }
-        Self { links, missing, silence_max }
+        Self { links, missing, silence_max, streams }
     }
 
     /// In order, each once.
@@ -81,17 +86,11 @@ impl QueryLinks {
         self.links.keys().copied().collect()
     }
 
-    /// Stops the query on every agent that can be asked; what they read for it, and how many of them said so.
-    pub(crate) async fn end(&self, query: QueryId) -> (AgentReads, usize) {
-        let asked = self.links.values().filter(|link| !link.lost.is_cancelled()).map(|link| link.link.end_query(query));
-        let reads = futures::future::join_all(asked).await;
-        let said = reads.iter().flatten().count();
-        let sum = reads.into_iter().flatten().fold(AgentReads::default(), |sum, reads| AgentReads {
-            batches: sum.batches + reads.batches,
-            rows: sum.rows + reads.rows,
-            bytes: sum.bytes + reads.bytes,
-        });
-        (sum, said)
+    /// Stops the query on every agent that can be asked; what those that answered read for it.
+    pub(crate) async fn end(&self, query: QueryId) -> Vec<(AgentId, AgentReads)> {
+        let asked = self.links.iter().filter(|(_, link)| !link.lost.is_cancelled());
+        let asked = asked.map(|(agent, link)| async move { Some((*agent, link.link.end_query(query).await?)) });
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
     }
 }
 
@@ -148,11 +147,11 @@ impl Judge {
         let lost = self.link.lost.clone();
         let judged = futures::stream::unfold(Some((self, batches)), |state| async move {
             let (judge, mut batches) = state?;
-            match tokio::time::timeout(judge.links.silence_max, batches.next()).await {
+            match judge.next(&mut batches).await {
                 Ok(Some(Ok(batch))) => Some((Ok(batch), Some((judge, batches)))),
                 Ok(Some(Err(error))) => Some((Err(judge.or_lost(error)?), None)),
                 Ok(None) => None,
-                Err(_) => {
+                Err(Silent) => {
                     judge.lose_silent();
                     None
                 }
@@ -160,7 +159,26 @@ impl Judge {
         });
         judged.take_until(lost.cancelled_owned()).boxed()
     }
+
+    async fn next(&self, batches: &mut BoxStream<'static, Result<RecordBatch>>) -> Result<Option<Result<RecordBatch>>, Silent> {
+        loop {
+            match tokio::time::timeout(self.links.silence_max, batches.next()).await {
+                Ok(next) => return Ok(next),
+                Err(_) if self.still_runs().await => {}
+                Err(_) => return Err(Silent),
+            }
+        }
+    }
+
+    /// Asked over the same connection, answered by the threads that make the rows.
+    async fn still_runs(&self) -> bool {
+        let Some(query) = self.links.streams else { return false };
+        tokio::time::timeout(self.links.silence_max, self.link.link.runs_query(query)).await.unwrap_or(false)
+    }
 }
+
+/// An agent sent nothing for too long.
+struct Silent;
 
 impl Tolerant {
     fn judge(&self) -> Judge {

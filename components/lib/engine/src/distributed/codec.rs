@@ -35,6 +35,8 @@ struct LeafMessage {
     rows_max: Option<u64>,
     #[prost(bytes = "vec", tag = "8")]
     agent: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    streaming: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -72,6 +74,7 @@ impl PhysicalExtensionCodec for LeafCodec {
             projection: leaf.projection.map(|projection| projection.columns.into_iter().map(|column| column as usize).collect()),
             times: TimeRange { first: UnixNs(leaf.first_ns), last: UnixNs(leaf.last_ns) },
             rows_max: leaf.rows_max.map(|rows| rows as usize),
+            streaming: leaf.streaming,
         };
         Ok(Arc::new(AgentScan::of_one(asked, AgentId::from_bytes(agent))?))
     }
@@ -91,6 +94,7 @@ impl PhysicalExtensionCodec for LeafCodec {
             last_ns: asked.times.last.0,
             rows_max: asked.rows_max.map(|rows| rows as u64),
             agent: agent.to_bytes().to_vec(),
+            streaming: asked.streaming,
         };
         leaf.encode(bytes).map_err(|error| exec_datafusion_err!("cannot write a leaf: {error}"))
     }

@@ -10,7 +10,6 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use ids::{AgentId, QueryId};
 use parking_lot::Mutex;
-use pxl::FunctionRegistry;
 use tables::Relation;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +18,15 @@ use crate::admission::Admission;
 use crate::distributed::AgentTransport;
 use crate::distributed::channels::QueryLinks;
 use crate::distributed::execution::DistributedExecution;
+use crate::distributed::places::Places;
 use crate::distributed::plans::decode_plan;
-use crate::distributed::session::session;
+use crate::distributed::session::{OfQuery, session};
+use crate::distributed::table::Bound;
 use crate::execution::Planned;
 use crate::memory::QueryPool;
 use crate::scan::ScanCounts;
-use crate::{Error, Execution};
+use crate::streaming::refuse_blocking;
+use crate::{Error, Execution, Functions};
 
 /// Where operators put what does not fit into memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct CoordinatorArgs {
     pub queries_running_max: usize,
     /// Queries that wait for one that runs to end; more are refused.
     pub queries_waiting_max: usize,
+    /// Queries that stream, beside those: they run until their readers go, mostly idle. More are refused.
+    pub streams_running_max: usize,
     /// Rows of a batch that operators make.
     pub batch_rows: usize,
     /// What one agent may have sent of one query and nobody has read yet. It comes on top of the transport's own windows; with 100 agents
@@ -66,6 +70,7 @@ impl Default for CoordinatorArgs {
             spill: None,
             queries_running_max: 16,
             queries_waiting_max: 64,
+            streams_running_max: 256,
             batch_rows: 8192,
             agent_buffer_bytes_max: MIB / 2,
             agent_silence_max: Duration::from_secs(30),
@@ -82,9 +87,14 @@ pub struct QuerySpec {
     pub agents: Vec<AgentId>,
     /// Plans by [`crate::distributed::encode_plan`], with the columns that they yield.
     pub outputs: Vec<(Vec<u8>, Relation)>,
-    /// How long it may take, waiting for its turn included.
+    /// How long it may take, waiting for its turn included. A query that streams has no such limit.
     pub time_max: Duration,
+    /// Outputs follow the tables and come all at once, until the query is cancelled or dropped.
+    pub streaming: bool,
 }
+
+/// A query that streams ends with its reader. Its time is as long as any process of ours runs.
+const STREAM_TIME_MAX: Duration = Duration::from_hours(24 * 365);
 
 /// A query that was taken in. Dropped, it is forgotten.
 pub struct Begun {
@@ -102,11 +112,12 @@ impl fmt::Debug for Begun {
 /// Runs queries over the tables of agents: plans them, sends the agents their part, does the rest itself.
 pub struct Coordinator {
     args: CoordinatorArgs,
-    functions: Arc<FunctionRegistry>,
+    functions: Functions,
     transport: Arc<dyn AgentTransport>,
     memory: Arc<GreedyMemoryPool>,
     disk: Arc<DiskManager>,
     admission: Admission,
+    streams: Admission,
     running: Running,
 }
 
@@ -131,7 +142,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The folder for spilled rows cannot be used.
-    pub fn new(functions: Arc<FunctionRegistry>, transport: Arc<dyn AgentTransport>, args: CoordinatorArgs) -> Result<Self, Error> {
+    pub fn new(functions: impl Into<Functions>, transport: Arc<dyn AgentTransport>, args: CoordinatorArgs) -> Result<Self, Error> {
         let disk = match &args.spill {
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
             Some(SpillArgs { folder, bytes_max }) => {
@@ -144,16 +155,12 @@ impl Coordinator {
             memory: Arc::new(GreedyMemoryPool::new(args.memory_bytes_max)),
             disk: Arc::new(disk.build().map_err(Error::Internal)?),
             admission: Admission::new(args.queries_running_max, args.queries_waiting_max),
+            streams: Admission::new(args.streams_running_max, 0),
             running: Running::default(),
             args,
-            functions,
+            functions: functions.into(),
             transport,
         })
-    }
-
-    /// The functions that plans may name.
-    pub fn functions(&self) -> &Arc<FunctionRegistry> {
-        &self.functions
     }
 
     /// Stops a query that runs or waits. False if there is none of that id.
@@ -175,7 +182,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// The id is in use.
-    pub fn begin(&self, spec: QuerySpec) -> Result<Begun, Error> {
+    pub fn begin(&self, mut spec: QuerySpec) -> Result<Begun, Error> {
+        if spec.streaming {
+            spec.time_max = STREAM_TIME_MAX;
+        }
         let start = Instant::now();
         let deadline = start.checked_add(spec.time_max).unwrap_or(start);
         Ok(Begun { registered: self.register(spec.query)?, spec, deadline })
@@ -207,9 +217,10 @@ impl Coordinator {
     }
 
     async fn plan(&self, spec: &QuerySpec, registered: Registered, deadline: Instant) -> Result<DistributedExecution, Error> {
-        let slot = self.admission.slot().await?;
+        let slot = if spec.streaming { self.streams.slot().await? } else { self.admission.slot().await? };
         let start = std::time::Instant::now();
-        let links = Arc::new(QueryLinks::new(&*self.transport, &spec.agents, self.args.agent_silence_max));
+        let links =
+            Arc::new(QueryLinks::new(&*self.transport, &spec.agents, self.args.agent_silence_max, spec.streaming.then_some(spec.query)));
         let agents = links.agents().into();
         let pool = Arc::new(QueryPool::new(Arc::clone(&self.memory), self.args.query_memory_bytes_max));
         let failed = |error: DataFusionError| Error::classify(error, pool.refusal());
@@ -217,17 +228,24 @@ impl Coordinator {
         runtime.disk_manager = Some(Arc::clone(&self.disk));
         let runtime = runtime.build_arc().map_err(failed)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let session = session(&self.args, &self.functions, runtime, &links, (spec.query, left)).map_err(failed)?;
+        let functions = self.functions.now();
+        let places = Arc::new(Places::of(&functions));
+        let of_query = OfQuery { query: spec.query, left, streaming: spec.streaming, places: Arc::clone(&places) };
+        let session = session(&self.args, &functions, runtime, &links, of_query).map_err(failed)?;
         let context = session.task_ctx();
         let mut outputs = Vec::with_capacity(spec.outputs.len());
         for (bytes, relation) in &spec.outputs {
-            let plan = decode_plan(bytes, &context, Arc::clone(&agents))?;
+            let plan = decode_plan(bytes, &context, Bound { agents: Arc::clone(&agents), places: Arc::clone(&places) })?;
+            if spec.streaming {
+                refuse_blocking(&plan)?;
+            }
             let plan = session.create_physical_plan(&plan).await.map_err(failed)?;
             tracing::debug!(query = %spec.query, plan = datafusion_distributed::display_plan_ascii(plan.as_ref(), false), "planned");
-            outputs.push(Planned { schema: Arc::new(relation.arrow_schema()), plan });
+            outputs.push(Planned { schema: Arc::new(relation.arrow_schema()), plan, context: Arc::clone(&context) });
         }
         let times = (start, Duration::ZERO);
-        let execution = Execution::new(outputs, context, pool, Arc::new(ScanCounts::default()), slot, times);
+        let execution = Execution::new(outputs, pool, Arc::new(ScanCounts::default()), slot, times);
+        let execution = if spec.streaming { execution.all_at_once() } else { execution };
         Ok(DistributedExecution::new(execution, links, registered, (spec.query, deadline, spec.time_max)))
     }
 }

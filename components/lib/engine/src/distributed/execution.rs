@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::QueryId;
+use ids::{AgentId, QueryId};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::distributed::MissingAgent;
 use crate::distributed::channels::QueryLinks;
 use crate::distributed::coordinator::Registered;
-use crate::{Error, Execution, OutputBatch, Stats};
+use crate::{Error, Execution, OutputBatch, Stats, TableQuality};
 
 /// How long agents are waited for when a query ends: they answer at once, or are gone.
 const END_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -37,6 +37,17 @@ pub struct Ended {
     pub missing: Vec<MissingAgent>,
     /// Agents whose reads are in `stats`.
     pub agents_counted: usize,
+    /// How complete the rows of those agents were, in their order.
+    pub qualities: Vec<AgentQuality>,
+}
+
+/// How complete the rows of one agent were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentQuality {
+    /// Which.
+    pub agent: AgentId,
+    /// Of each table that was read there; none if the agent does not have the tables.
+    pub tables: Vec<TableQuality>,
 }
 
 impl DistributedExecution {
@@ -86,11 +97,15 @@ impl DistributedExecution {
         self.execution.stop();
         self.ends = None;
         let asked = tokio::time::timeout(END_WAIT_MAX, self.links.end(self.query)).await;
-        let (reads, agents_counted) = asked.unwrap_or_default();
-        stats.batches_read += reads.batches;
-        stats.rows_read += reads.rows;
-        stats.bytes_read += reads.bytes;
-        Ended { stats, missing: self.missing(), agents_counted }
+        let said = asked.unwrap_or_default();
+        for (_, reads) in &said {
+            stats.batches_read += reads.batches;
+            stats.rows_read += reads.rows;
+            stats.bytes_read += reads.bytes;
+        }
+        let agents_counted = said.len();
+        let qualities = said.into_iter().map(|(agent, reads)| AgentQuality { agent, tables: reads.tables });
+        Ended { stats, missing: self.missing(), agents_counted, qualities: qualities.collect() }
     }
 }
 

@@ -14,11 +14,14 @@ use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use ids::AgentId;
-use table_store::{TableStore, TimeRange};
+use table_store::{Table, TimeRange};
 
 use crate::distributed::agents::Agents;
 use crate::distributed::queries::TaskScope;
+use crate::made;
 use crate::scan::StoreScan;
+use crate::streaming::STREAMING_BATCH_ROWS;
+use crate::tail::StoreTail;
 
 /// Fewer tasks than this and the planner puts the leaf on the coordinator; fewer partitions and it plans aggregates without a partial step.
 const TASKS_MIN: usize = 2;
@@ -36,6 +39,8 @@ pub(crate) struct Asked {
     pub(crate) times: TimeRange,
     /// After the filters.
     pub(crate) rows_max: Option<usize>,
+    /// Rows that come later are wanted too.
+    pub(crate) streaming: bool,
 }
 
 /// Whose rows.
@@ -77,7 +82,7 @@ impl AgentScan {
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
-            Boundedness::Bounded,
+            if asked.streaming { Boundedness::Unbounded { requires_infinite_memory: false } } else { Boundedness::Bounded },
         );
         Ok(Self { asked, target, properties: Arc::new(properties) })
     }
@@ -114,32 +119,56 @@ impl AgentScan {
     }
 
     /// The same over one agent's own tables; none if it does not have the table.
-    fn local(&self, store: &TableStore) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    fn local(&self, scope: &TaskScope) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let asked = &self.asked;
-        let Some(table) = store.table(&asked.table) else { return Ok(None) };
         let mut wanted: Vec<usize> = asked.projection.clone().unwrap_or_else(|| (0..asked.schema.fields().len()).collect());
         let kept = wanted.len();
         let filtered: BTreeSet<usize> = asked.filters.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         wanted.extend(filtered.into_iter().filter(|column| !wanted.contains(column)).collect::<Vec<_>>());
+        let scan_max = asked.rows_max.filter(|_| asked.filters.is_empty());
+        let scan: Arc<dyn ExecutionPlan> = if let Some(table) = scope.store.table(&asked.table) {
+            let columns = self.columns_of(&table, &wanted)?;
+            if asked.streaming {
+                Arc::new(StoreTail::new(table, Some(&columns), asked.times, scan_max)?)
+            } else {
+                Arc::new(StoreScan::new(&asked.table, table.snapshot(), Some(&columns), asked.times, scan_max)?)
+            }
+        } else if let Some(rows) = scope.made.rows(&asked.table)? {
+            let scan = made::scan(&asked.table, &rows, &asked.schema, Some(&wanted), asked.times)?;
+            if scan_max.is_some() { Arc::new(GlobalLimitExec::new(scan, 0, scan_max)) } else { scan }
+        } else {
+            return Ok(None);
+        };
+        self.filtered(scan, kept).map(Some)
+    }
+
+    fn columns_of(&self, table: &Table, wanted: &[usize]) -> Result<Vec<usize>> {
+        let Asked { table: name, schema, .. } = &*self.asked;
         let mut columns = Vec::with_capacity(wanted.len());
         for column in wanted {
-            let Some(field) = asked.schema.fields().get(column) else { return internal_err!("no column {column} in {}", asked.table) };
+            let Some(field) = schema.fields().get(*column) else { return internal_err!("no column {column} in {name}") };
             match table.schema().column_with_name(field.name()) {
                 Some((at, own)) if own.data_type() == field.data_type() => columns.push(at),
-                Some(_) | None => return exec_err!("this agent's table {} has no such column {}", asked.table, field.name()),
+                Some(_) | None => return exec_err!("this agent's table {name} has no such column {}", field.name()),
             }
         }
-        let scan_max = asked.rows_max.filter(|_| asked.filters.is_empty());
-        let scan = StoreScan::new(&asked.table, table.snapshot(), Some(&columns), asked.times, scan_max)?;
+        Ok(columns)
+    }
+
+    /// With the filters, of which `scan` has all columns; those after the first `kept` are left out.
+    fn filtered(&self, scan: Arc<dyn ExecutionPlan>, kept: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        let asked = &self.asked;
         if asked.filters.is_empty() {
-            return Ok(Some(Arc::new(scan)));
+            return Ok(scan);
         }
         let filters = asked.filters.iter().map(|filter| reassign_expr_columns(Arc::clone(filter), &scan.schema()));
         let predicate = conjunction(filters.collect::<Result<Vec<_>>>()?);
-        let filter = FilterExecBuilder::new(predicate, Arc::new(scan)).apply_projection(Some((0..kept).collect()))?.build()?;
-        let filter: Arc<dyn ExecutionPlan> = Arc::new(filter);
-        let Some(rows_max) = asked.rows_max else { return Ok(Some(filter)) };
-        Ok(Some(Arc::new(GlobalLimitExec::new(filter, 0, Some(rows_max)))))
+        let mut filter = FilterExecBuilder::new(predicate, scan).apply_projection(Some((0..kept).collect()))?;
+        if asked.streaming {
+            filter = filter.with_batch_size(STREAMING_BATCH_ROWS);
+        }
+        let filter: Arc<dyn ExecutionPlan> = Arc::new(filter.build()?);
+        Ok(if asked.rows_max.is_some() { Arc::new(GlobalLimitExec::new(filter, 0, asked.rows_max)) } else { filter })
     }
 }
 
@@ -158,6 +187,9 @@ impl DisplayAs for AgentScan {
         }
         if let Some(rows_max) = rows_max {
             write!(f, ", limit={rows_max}")?;
+        }
+        if self.asked.streaming {
+            write!(f, ", streaming")?;
         }
         match &self.target {
             Target::All(agents) => write!(f, ", agents={}", agents.len()),
@@ -215,7 +247,7 @@ impl ExecutionPlan for AgentScan {
         if scope.agent != *agent {
             return internal_err!("the scan of {table} for agent {agent} was given to agent {}", scope.agent);
         }
-        let plan = self.local(&scope.store)?.unwrap_or_else(|| Arc::new(EmptyExec::new(self.schema())));
+        let plan = self.local(&scope)?.unwrap_or_else(|| Arc::new(EmptyExec::new(self.schema())));
         Ok(scope.query.leaf(plan.execute(0, context)?))
     }
 }

@@ -14,8 +14,7 @@ use datafusion_proto::protobuf::LogicalPlanNode;
 use prost::Message;
 
 use crate::Error;
-use crate::distributed::agents::Agents;
-use crate::distributed::table::AgentTable;
+use crate::distributed::table::{AgentTable, Bound};
 
 /// What plans and the worker protocol are written for: DataFusion promises nothing between versions, so both ends must say the same.
 pub const PLAN_VERSION: &str = concat!("vizier ", env!("CARGO_PKG_VERSION"), " datafusion 55.2");
@@ -44,16 +43,16 @@ pub fn encode_plan(plan: &LogicalPlan) -> Result<Vec<u8>, Error> {
 
 /// None if nobody could read it: messages of protobuf are nested at most a hundred deep. Known here, it can be said to who wrote the script.
 fn encode(plan: &LogicalPlan) -> Result<Option<Vec<u8>>, Error> {
-    let bytes = logical_plan_to_bytes_with_extension_codec(plan, &PlanCodec { agents: None }).map_err(Error::Plan)?;
+    let bytes = logical_plan_to_bytes_with_extension_codec(plan, &PlanCodec { bound: None }).map_err(Error::Plan)?;
     Ok(LogicalPlanNode::decode(bytes.as_ref()).is_ok().then(|| bytes.to_vec()))
 }
 
 /// The inverse of [`encode_plan`], over the tables of these agents.
-pub(crate) fn decode_plan(bytes: &[u8], context: &TaskContext, agents: Agents) -> Result<LogicalPlan, Error> {
+pub(crate) fn decode_plan(bytes: &[u8], context: &TaskContext, bound: Bound) -> Result<LogicalPlan, Error> {
     if bytes.len() > PLAN_BYTES_MAX {
         return Err(Error::PlanBytes { bytes: bytes.len(), bytes_max: PLAN_BYTES_MAX });
     }
-    let codec = PlanCodec { agents: Some(agents) };
+    let codec = PlanCodec { bound: Some(bound) };
     deep(|| logical_plan_from_bytes_with_extension_codec(bytes, context, &codec))?.map_err(Error::Plan)
 }
 
@@ -74,7 +73,7 @@ fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Error> {
 /// Knows [`AgentTable`], which travels as its name; the schema is in the plan.
 #[derive(Debug)]
 struct PlanCodec {
-    agents: Option<Agents>,
+    bound: Option<Bound>,
 }
 
 impl LogicalExtensionCodec for PlanCodec {
@@ -94,10 +93,7 @@ impl LogicalExtensionCodec for PlanCodec {
         _: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
         let Ok(name) = std::str::from_utf8(bytes) else { return internal_err!("table {table} has no name") };
-        Ok(Arc::new(match &self.agents {
-            Some(agents) => AgentTable::bound(name.to_owned(), schema, Arc::clone(agents)),
-            None => AgentTable::unbound(name.to_owned(), schema),
-        }))
+        Ok(Arc::new(AgentTable { name: name.to_owned(), schema, bound: self.bound.clone() }))
     }
 
     fn try_encode_table_provider(&self, table: &TableReference, provider: Arc<dyn TableProvider>, bytes: &mut Vec<u8>) -> Result<()> {

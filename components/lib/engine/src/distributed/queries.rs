@@ -15,14 +15,17 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use ids::{AgentId, QueryId};
 use parking_lot::Mutex;
+use pxl::FunctionRegistry;
 use table_store::TableStore;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::distributed::AgentWorkerArgs;
+use crate::made::MadeTables;
 use crate::memory::QueryPool;
 use crate::scan::ScanCounts;
+use crate::{EventsLost, Functions, TableQuality};
 
 /// Queries that one agent takes part in at a time. All coordinators together run far fewer; more means that nobody ends them.
 const QUERIES_MAX: usize = 1024;
@@ -31,7 +34,7 @@ const QUERIES_MAX: usize = 1024;
 const ENDED_REMEMBERED_MAX: usize = 1024;
 
 /// What an agent read for one query.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentReads {
     /// From tables.
     pub batches: u64,
@@ -39,18 +42,23 @@ pub struct AgentReads {
     pub rows: u64,
     /// From tables: the values of the columns that the query needs.
     pub bytes: u64,
+    /// How complete the rows of each table were that was read.
+    pub tables: Vec<TableQuality>,
 }
 
 /// In the session of every task.
 pub(crate) struct TaskScope {
     pub(crate) agent: AgentId,
     pub(crate) store: Arc<TableStore>,
+    pub(crate) made: MadeTables,
     pub(crate) query: Arc<AgentQuery>,
 }
 
 /// The queries that run on one agent.
 pub struct AgentQueries {
     args: AgentWorkerArgs,
+    functions: Functions,
+    events_lost: EventsLost,
     memory: Arc<GreedyMemoryPool>,
     state: Mutex<State>,
     leaves: watch::Sender<usize>,
@@ -68,13 +76,16 @@ pub(crate) struct AgentQuery {
     deadline: Instant,
     pub(crate) counts: Arc<ScanCounts>,
     pub(crate) runtime: Arc<RuntimeEnv>,
+    /// As they were when the query came.
+    pub(crate) functions: Arc<FunctionRegistry>,
+    /// Of all queries.
     leaves: watch::Sender<usize>,
 }
 
 impl AgentQueries {
-    pub(crate) fn new(args: AgentWorkerArgs) -> Self {
+    pub(crate) fn new(functions: Functions, events_lost: EventsLost, args: AgentWorkerArgs) -> Self {
         let memory = Arc::new(GreedyMemoryPool::new(args.memory_bytes_max));
-        Self { args, memory, state: Mutex::default(), leaves: watch::Sender::new(0) }
+        Self { args, functions, events_lost, memory, state: Mutex::default(), leaves: watch::Sender::new(0) }
     }
 
     /// The entry of that query, made by its first task here. `left`: how long it may still run.
@@ -88,7 +99,8 @@ impl AgentQueries {
             return exec_err!("query {query} has ended");
         }
         if state.running.len() >= QUERIES_MAX {
-            state.running.retain(|_, query| query.deadline > now);
+            // Without tasks, or too late for any: the coordinator went without a word.
+            state.running.retain(|_, query| query.deadline > now && Arc::strong_count(query) > 1);
         }
         if state.running.len() >= QUERIES_MAX {
             return resources_err!("{QUERIES_MAX} queries run on this agent already");
@@ -104,6 +116,7 @@ impl AgentQueries {
             deadline: now.checked_add(left).unwrap_or(now),
             counts: Arc::default(),
             runtime,
+            functions: self.functions.now(),
             leaves: self.leaves.clone(),
         });
         state.running.insert(query, Arc::clone(&opened));
@@ -119,7 +132,14 @@ impl AgentQueries {
             state.running.remove(&query)?
         };
         ended.stop.cancel();
-        Some(AgentReads { batches: ended.counts.batches(), rows: ended.counts.rows(), bytes: ended.counts.bytes() })
+        let counts = &ended.counts;
+        let tables = counts.qualities(self.events_lost.get());
+        Some(AgentReads { batches: counts.batches(), rows: counts.rows(), bytes: counts.bytes(), tables })
+    }
+
+    /// Whether the query was begun here and not ended.
+    pub fn runs(&self, query: QueryId) -> bool {
+        self.state.lock().running.contains_key(&query)
     }
 
     /// Queries that were begun and not ended.
@@ -197,7 +217,8 @@ mod tests {
     use super::*;
 
     fn queries() -> AgentQueries {
-        AgentQueries::new(AgentWorkerArgs::default())
+        let functions = Arc::new(FunctionRegistry::default());
+        AgentQueries::new(functions.into(), EventsLost::default(), AgentWorkerArgs::default())
     }
 
     fn id(number: u64) -> QueryId {
@@ -222,16 +243,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queries_that_nobody_ends_make_room_when_their_time_is_over() {
+    async fn queries_that_nobody_ends_make_room_when_their_time_or_their_tasks_are_over() {
         let queries = queries();
-        for number in 0..QUERIES_MAX as u64 {
-            queries.open(id(number), Duration::from_mins(number % 2)).unwrap();
-        }
-        queries.open(id(u64::MAX), Duration::from_mins(1)).unwrap();
+        let minutes = |number: u64| queries.open(id(number), Duration::from_mins(number % 2)).unwrap();
+        let mut tasks: Vec<_> = (0..QUERIES_MAX as u64).map(minutes).collect();
+        tasks.push(queries.open(id(u64::MAX), Duration::from_mins(1)).unwrap());
         assert_eq!(queries.running(), QUERIES_MAX / 2 + 1);
-        for number in 0..QUERIES_MAX as u64 / 2 - 1 {
-            queries.open(id(10_000 + number), Duration::from_mins(1)).unwrap();
-        }
+        tasks.extend((0..QUERIES_MAX as u64 / 2 - 1).map(|number| queries.open(id(10_000 + number), Duration::from_mins(1)).unwrap()));
         assert!(queries.open(id(20_000), Duration::from_mins(1)).is_err());
+        drop(tasks);
+        queries.open(id(20_000), Duration::from_mins(1)).unwrap();
+        assert_eq!(queries.running(), 1);
     }
 }

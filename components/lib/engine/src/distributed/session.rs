@@ -22,7 +22,9 @@ use crate::distributed::agents::url_of;
 use crate::distributed::channels::{QueryLinks, Resolver};
 use crate::distributed::codec::LeafCodec;
 use crate::distributed::leaf::AgentScan;
+use crate::distributed::places::{PlaceFunctions, Places};
 use crate::distributed::rule::{CutAgentStage, agents_below, on_agents};
+use crate::streaming::{STREAMING_BATCH_ROWS, Streaming};
 
 /// Which query a task is of.
 pub(crate) const QUERY_HEADER: &str = "x-px-query-id";
@@ -32,33 +34,33 @@ pub(crate) const LEFT_MS_HEADER: &str = "x-px-left-ms";
 /// Tasks of a stage. One for each agent; more agents than this are no Vizier. Without it the planner takes the number of known workers.
 const TASKS_MAX: usize = 100_000;
 
+/// What is particular about a query.
+pub(crate) struct OfQuery {
+    pub(crate) query: QueryId,
+    /// How long it may still run.
+    pub(crate) left: Duration,
+    pub(crate) streaming: bool,
+    pub(crate) places: Arc<Places>,
+}
+
 /// One query's session: nothing of it stays.
 pub(crate) fn session(
     args: &CoordinatorArgs,
     functions: &FunctionRegistry,
     runtime: Arc<RuntimeEnv>,
     links: &Arc<QueryLinks>,
-    (query, left): (QueryId, Duration),
+    of_query: OfQuery,
 ) -> Result<SessionState> {
+    let OfQuery { query, left, streaming, places } = of_query;
     let mut headers = HeaderMap::new();
     let value = |text: String| HeaderValue::from_str(&text).map_err(|error| DataFusionError::External(Box::new(error)));
     headers.insert(QUERY_HEADER, value(query.to_string())?);
     headers.insert(LEFT_MS_HEADER, value(left.as_millis().to_string())?);
-    // One partition and no other workers: what needs the rows of all agents runs here, and agents send to nobody else.
-    let mut config = SessionConfig::new()
-        .with_target_partitions(1)
-        .with_batch_size(args.batch_rows.max(1))
-        .with_round_robin_repartition(false)
-        .with_create_default_catalog_and_schema(false);
-    let options = config.options_mut();
-    options.sql_parser.map_string_types_to_utf8view = false;
-    // Otherwise a join would collect one side on every agent.
-    options.optimizer.hash_join_single_partition_threshold = 0;
-    options.optimizer.hash_join_single_partition_threshold_rows = 0;
     let mut session = SessionStateBuilder::new()
         .with_default_features()
-        .with_config(config)
+        .with_config(config(args, streaming))
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(PlaceFunctions(places)))
         .with_physical_optimizer_rule(Arc::new(CutAgentStage))
         .with_distributed_planner()
         .with_distributed_user_codec(LeafCodec)
@@ -82,6 +84,24 @@ pub(crate) fn session(
         session.register_udaf(function)?;
     }
     Ok(session)
+}
+
+fn config(args: &CoordinatorArgs, streaming: bool) -> SessionConfig {
+    // One partition and no other workers: what needs the rows of all agents runs here, and agents send to nobody else.
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(if streaming { STREAMING_BATCH_ROWS } else { args.batch_rows.max(1) })
+        .with_round_robin_repartition(false)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    // Otherwise a join would collect one side on every agent.
+    options.optimizer.hash_join_single_partition_threshold = 0;
+    options.optimizer.hash_join_single_partition_threshold_rows = 0;
+    if streaming {
+        config.set_extension(Arc::new(Streaming));
+    }
+    config
 }
 
 /// A task for each agent where the leaves are, one above.

@@ -7,13 +7,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
 use http::HeaderMap;
 use ids::{AgentId, QueryId};
-use pxl::FunctionRegistry;
 use table_store::TableStore;
 
 use crate::distributed::codec::LeafCodec;
 use crate::distributed::queries::TaskScope;
 use crate::distributed::session::{LEFT_MS_HEADER, QUERY_HEADER};
 use crate::distributed::{AgentQueries, PLAN_VERSION};
+use crate::made::MadeTables;
+use crate::table_info::TableInfo;
+use crate::{AgentFacts, Functions};
 
 /// The limits of an agent's part in queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +46,25 @@ pub struct AgentWorker {
 
 impl AgentWorker {
     /// Over these tables, with the functions that plans may name.
-    pub fn new(agent: AgentId, store: Arc<TableStore>, functions: Arc<FunctionRegistry>, args: AgentWorkerArgs) -> Self {
-        let queries = Arc::new(AgentQueries::new(args));
+    pub fn new(agent: AgentId, store: Arc<TableStore>, functions: impl Into<Functions>, args: AgentWorkerArgs) -> Self {
+        Self::of_agent(agent, store, functions, AgentFacts::default(), args)
+    }
+
+    /// As [`Self::new`], of an agent that tells of itself too.
+    pub fn of_agent(
+        agent: AgentId,
+        store: Arc<TableStore>,
+        functions: impl Into<Functions>,
+        facts: AgentFacts,
+        args: AgentWorkerArgs,
+    ) -> Self {
+        let AgentFacts { asid, mut tables, events_lost } = facts;
+        tables.push(Arc::new(TableInfo { asid, store: Arc::clone(&store) }));
+        let own = Own { agent, store, made: MadeTables(tables) };
+        let queries = Arc::new(AgentQueries::new(functions.into(), events_lost, args));
         let opened = Arc::clone(&queries);
         let session = move |context: WorkerQueryContext| {
-            let session = session(context, agent, &store, &functions, &opened, args);
+            let session = session(context, &own, &opened, args);
             async move { session }
         };
         Self { queries, worker: Worker::from_session_builder(session).with_version(PLAN_VERSION) }
@@ -71,22 +87,24 @@ impl std::fmt::Debug for AgentWorker {
     }
 }
 
-/// Made for each task.
-fn session(
-    mut context: WorkerQueryContext,
+/// What tasks read.
+#[derive(Debug)]
+struct Own {
     agent: AgentId,
-    store: &Arc<TableStore>,
-    functions: &FunctionRegistry,
-    queries: &AgentQueries,
-    args: AgentWorkerArgs,
-) -> Result<SessionState> {
+    store: Arc<TableStore>,
+    made: MadeTables,
+}
+
+/// Made for each task.
+fn session(mut context: WorkerQueryContext, own: &Own, queries: &AgentQueries, args: AgentWorkerArgs) -> Result<SessionState> {
     let (query, left) = query_of(&context.headers)?;
     let query = queries.open(query, left)?;
-    let runtime = Arc::clone(&query.runtime);
+    let (runtime, functions) = (Arc::clone(&query.runtime), Arc::clone(&query.functions));
     let config = context.builder.config().get_or_insert_default();
     *config = std::mem::take(config).with_batch_size(args.batch_rows.max(1));
     config.set_extension(Arc::clone(&query.counts));
-    config.set_extension(Arc::new(TaskScope { agent, store: Arc::clone(store), query }));
+    let Own { agent, store, made } = own;
+    config.set_extension(Arc::new(TaskScope { agent: *agent, store: Arc::clone(store), made: made.clone(), query }));
     let mut session = context.builder.with_runtime_env(runtime).with_distributed_user_codec(LeafCodec).build();
     // The builder's own methods would replace DataFusion's functions instead of adding to them.
     for function in functions.udfs() {
