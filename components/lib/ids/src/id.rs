@@ -64,6 +64,10 @@ typed_id!(QueryId, "One run of one script, from compile to last row.");
 typed_id!(AgentId, "One agent (PEM or Kelvin), from registration to expiry.");
 typed_id!(ClusterId, "One Vizier. Kept for as long as its state directory or volume is.");
 typed_id!(TableId, "One output table of one query: what row batches on the wire refer to.");
+typed_id!(TracepointId, "One deployment of one tracepoint: another program under the same name has another.");
+typed_id!(OrgId, "One organisation of a control plane: whom clusters and keys belong to.");
+typed_id!(KeyId, "One API key or deploy key: its name, not its secret.");
+typed_id!(ScriptId, "One script that runs again and again.");
 
 #[cfg(test)]
 mod tests {

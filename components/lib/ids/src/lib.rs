@@ -12,7 +12,7 @@ mod socket;
 mod time;
 mod upid;
 
-pub use id::{AgentId, ClusterId, ParseIdError, QueryId, TableId};
+pub use id::{AgentId, ClusterId, KeyId, OrgId, ParseIdError, QueryId, ScriptId, TableId, TracepointId};
 pub use socket::{Direction, Endpoints, Role, SocketId, Transport};
 pub use time::{MonoNs, UnixNs};
 pub use upid::{Asid, Upid};
