@@ -1,0 +1,146 @@
+//! What the connector carries between the control plane and the bus.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod support;
+
+use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
+use api::cvmsgspb::v2capi_stream_response::Msg as Answer;
+use api::cvmsgspb::{
+    C2vMessage, C2vapiStreamRequest, CronScriptUpdate, GetCronScriptsRequest, UpdateOrInstallVizierRequest, UpdateOrInstallVizierResponse,
+    V2cMessage, V2capiStreamResponse,
+};
+use api::prometheus::WriteRequest;
+use api::vizier::messages::MetricsMessage;
+use api::vizierpb::{DebugPodsRequest, ExecuteScriptRequest, ExecuteScriptResponse, Status as WireStatus};
+use bus::subject::{self, Topic};
+use bus::{Bus, Subscription};
+use support::{SOON, Stage, pack, unpack};
+
+async fn next(calls: &mut Subscription<C2vMessage>) -> C2vapiStreamRequest {
+    let received = tokio::time::timeout(SOON, calls.next()).await.unwrap().unwrap();
+    unpack(received.message.msg.as_ref().unwrap())
+}
+
+fn call(id: &str) -> prost_types::Any {
+    let msg = Some(Ask::ExecReq(ExecuteScriptRequest { query_str: "import px".to_owned(), ..Default::default() }));
+    pack("C2VAPIStreamRequest", &C2vapiStreamRequest { request_id: id.to_owned(), token: "token".to_owned(), msg, ..Default::default() })
+}
+
+async fn answer(bus: &Bus, id: &str, sequence: u64, msg: Answer) {
+    let answer = V2capiStreamResponse { request_id: id.to_owned(), sequence, msg: Some(msg) };
+    let message = V2cMessage { msg: Some(pack("V2CAPIStreamResponse", &answer)), ..Default::default() };
+    bus.publish(&subject::v2c(Topic::new(&format!("reply-{id}")).unwrap()), &message).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_to_the_broker_and_its_answers_back() {
+    let Some(mut stage) = Stage::new().await else { return };
+    let bus = stage.bus().await;
+    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    bridge.beat(|_| true).await;
+    bridge.say("VizierPassthroughRequest", call("a")).await;
+    let asked = next(&mut calls).await;
+    assert_eq!((asked.request_id.as_str(), asked.token.as_str()), ("a", "token"));
+    answer(&bus, "a", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
+    answer(&bus, "a", 2, Answer::Status(WireStatus::default())).await;
+    for sequence in 1..=2 {
+        let came: V2capiStreamResponse = unpack(bridge.on("reply-a").await.msg.as_ref().unwrap());
+        assert_eq!(came.sequence, sequence);
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_end_with_their_bridge_and_answers_that_nobody_asked_for_are_cancelled() {
+    let Some(mut stage) = Stage::new().await else { return };
+    let bus = stage.bus().await;
+    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
+    stage.start();
+    let bridge = stage.bridge().await;
+    bridge.say("VizierPassthroughRequest", call("a")).await;
+    assert!(matches!(next(&mut calls).await.msg, Some(Ask::ExecReq(_))));
+    stage.stop_plane().await;
+    drop(bridge);
+    let cancel = next(&mut calls).await;
+    assert!(matches!((cancel.request_id.as_str(), cancel.msg), ("a", Some(Ask::CancelReq(_)))));
+    answer(&bus, "stray", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
+    let cancel = next(&mut calls).await;
+    assert!(matches!((cancel.request_id.as_str(), cancel.msg), ("stray", Some(Ask::CancelReq(_)))));
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_kubernetes_it_says_so_itself() {
+    let Some(mut stage) = Stage::new().await else { return };
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    let msg = Some(Ask::DebugPodsReq(DebugPodsRequest::default()));
+    let pods = C2vapiStreamRequest { request_id: "p".to_owned(), msg, ..Default::default() };
+    bridge.say("VizierPassthroughRequest", pack("C2VAPIStreamRequest", &pods)).await;
+    let answer: V2capiStreamResponse = unpack(bridge.on("reply-p").await.msg.as_ref().unwrap());
+    let Some(Answer::Status(status)) = answer.msg else { panic!("{answer:?}") };
+    assert_eq!((status.code, status.message.starts_with("this Vizier does not run in Kubernetes")), (9, true));
+
+    let update = UpdateOrInstallVizierRequest { version: "9.9".to_owned(), ..Default::default() };
+    bridge.say("VizierUpdate", pack("UpdateOrInstallVizierRequest", &update)).await;
+    let answer: UpdateOrInstallVizierResponse = unpack(bridge.on("VizierUpdateResponse").await.msg.as_ref().unwrap());
+    assert!(!answer.update_started);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_topics_pass_both_ways_and_metrics_are_labelled() {
+    let Some(mut stage) = Stage::new().await else { return };
+    let bus = stage.bus().await;
+    let mut updates = bus.subscribe(&subject::c2v(Topic::new("CronScriptsUpdates").unwrap())).await.unwrap();
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    bridge.beat(|_| true).await;
+    let update = CronScriptUpdate { request_id: "r".to_owned(), ..Default::default() };
+    bridge.say("CronScriptsUpdates", pack("CronScriptUpdate", &update)).await;
+    let came = tokio::time::timeout(SOON, updates.next()).await.unwrap().unwrap().message;
+    assert_eq!(unpack::<CronScriptUpdate>(came.msg.as_ref().unwrap()), update);
+
+    let request = GetCronScriptsRequest { topic: "t".to_owned() };
+    let message = V2cMessage { msg: Some(pack("GetCronScriptsRequest", &request)), ..Default::default() };
+    bus.publish(&subject::v2c(Topic::new("GetCronScriptsRequest").unwrap()), &message).await.unwrap();
+    assert_eq!(unpack::<GetCronScriptsRequest>(bridge.on("GetCronScriptsRequest").await.msg.as_ref().unwrap()), request);
+
+    let metrics = MetricsMessage { prom_metrics_text: "rows 5\n".to_owned(), pod_name: "pem-1".to_owned() };
+    bus.publish(&subject::metrics(), &metrics).await.unwrap();
+    let written: WriteRequest = unpack(bridge.on("VZMetrics").await.msg.as_ref().unwrap());
+    let labels: Vec<String> = written.timeseries[0].labels.iter().map(|label| label.value.clone()).collect();
+    assert_eq!(labels[..3], ["rows", "00000000-0000-0007-0000-000000000001", "pem-1"]);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_while_the_bus_is_away_is_refused_at_once_and_all_works_again_after_it() {
+    let Some(mut stage) = Stage::new().await else { return };
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    bridge.beat(|_| true).await;
+    stage.nats.stop().unwrap();
+    let mut number = 0;
+    loop {
+        // Until the connector has noticed, a call may go nowhere.
+        number += 1;
+        bridge.say("VizierPassthroughRequest", call(&format!("n{number}"))).await;
+        let beat = bridge.beat(|_| true).await;
+        if beat.status_message.contains("not connected to the bus") {
+            break;
+        }
+    }
+    bridge.say("VizierPassthroughRequest", call("away")).await;
+    let answer: V2capiStreamResponse = unpack(bridge.on("reply-away").await.msg.as_ref().unwrap());
+    assert!(matches!(answer.msg, Some(Answer::Status(WireStatus { code: 14, .. }))));
+    stage.nats.start_again().unwrap();
+    let bus = stage.bus().await;
+    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
+    bridge.beat(|beat| beat.status_message.is_empty()).await;
+    bridge.say("VizierPassthroughRequest", call("back")).await;
+    assert_eq!(next(&mut calls).await.request_id, "back");
+    stage.stop().await;
+}
