@@ -15,6 +15,9 @@ pub enum Error {
         /// The least.
         bytes_min: usize,
     },
+    /// The system gives no random bytes for a key.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     File {

@@ -5,11 +5,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ids::ClusterId;
 use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::claims::{Audience, CLUSTER_SCOPE, Claims, SERVICE_SCOPE, USER_SCOPE, identity};
-use crate::{Identity, Refusal, User, Verified};
+use crate::{Error, Identity, Refusal, Secret, User, Verified};
 
 /// Whom the tokens of a Vizier are for.
 pub const VIZIER_AUDIENCE: &str = "vizier";
@@ -24,6 +25,9 @@ const CLUSTER_VALID: Duration = Duration::from_hours(1);
 const SERVICE_BACKDATED: Duration = Duration::from_mins(1);
 /// How far a cluster's clock may be behind the control plane's. Reference: `GenerateJWTForCluster`, 2 min.
 const CLUSTER_BACKDATED: Duration = Duration::from_mins(2);
+
+/// As many as SHA-256 takes in without hashing them first.
+const KEY_RANDOM_BYTES: usize = 64;
 
 const SERVICE_ISSUER: &str = "PL";
 const CLUSTER_ISSUER: &str = "pixielabs.ai";
@@ -179,4 +183,14 @@ impl SigningKey {
 fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A new key for [`SigningKey::new`]: 64 random bytes in hexadecimal. Reference: `src/utils/cert_provisioner`.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn new_signing_key() -> Result<Secret, Error> {
+    let mut bytes = [0; KEY_RANDOM_BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::NoRandomness)?;
+    Ok(Secret::new(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))))
 }

@@ -24,7 +24,7 @@ pub use bearer::Bearer;
 pub use claims::{Identity, User, Verified};
 pub use error::Error;
 pub use guard::{Callers, Guard, UNAUTHENTICATED};
-pub use key::{SigningKey, TOKEN_BYTES_MAX, VIZIER_AUDIENCE};
+pub use key::{SigningKey, TOKEN_BYTES_MAX, VIZIER_AUDIENCE, new_signing_key};
 pub use refusal::Refusal;
 pub use replays::{REPLAYS_REMEMBERED_MAX, Replays};
 pub use secret::Secret;

@@ -119,6 +119,7 @@ impl Check {
     }
 
     /// It fails; a reason of one line.
+    #[allow(clippy::needless_pass_by_value, reason = "callers hand over what they have just made")]
     pub fn failing(&self, reason: impl ToString) {
         self.set(Some(reason.to_string()));
     }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use prometheus_client::metrics::gauge::Gauge;
 use service::http::{CONNECTIONS_MAX, HEADER_BYTES_MAX};
 use service::{Health, HttpArgs, Metrics, Shell};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -95,7 +96,7 @@ async fn the_status_is_a_word_while_something_is_wrong() {
 #[tokio::test]
 async fn metrics_are_told_and_nothing_can_be_changed() {
     let world = world().await;
-    let agents: prometheus_client::metrics::gauge::Gauge = world.metrics.register("px_agents", "Agents that are alive", Default::default());
+    let agents: Gauge = world.metrics.register("px_agents", "Agents that are alive", Gauge::default());
     agents.set(3);
     insta::assert_snapshot!(world.get("/metrics").await, @r"
     HTTP/1.1 200 OK
