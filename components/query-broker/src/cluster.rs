@@ -1,12 +1,15 @@
 //! `VizierClusterInfo`: this Vizier as the only cluster that there is.
 
 use api::cloudapi::vizier_cluster_info_server::VizierClusterInfo;
-use api::cloudapi::{ClusterInfo, ClusterStatus, GetClusterInfoRequest, GetClusterInfoResponse, VizierConfig};
+use api::cloudapi::{
+    ClusterInfo, ClusterStatus, GetClusterInfoRequest, GetClusterInfoResponse, UpdateOrInstallClusterRequest,
+    UpdateOrInstallClusterResponse, VizierConfig,
+};
 use api::uuidpb;
 use ids::ClusterId;
 use tonic::{Request, Response, Status};
 
-use crate::broker::{Broker, ClusterIdentity, ClusterState};
+use crate::broker::{Broker, ClusterIdentity, ClusterState, Nodes};
 
 #[tonic::async_trait]
 impl VizierClusterInfo for Broker {
@@ -19,11 +22,19 @@ impl VizierClusterInfo for Broker {
             }
         }
         let state = self.inner.state.borrow().clone();
-        Ok(Response::new(GetClusterInfoResponse { clusters: vec![info(&self.inner.identity, &state)] }))
+        let nodes = *self.inner.nodes.borrow();
+        Ok(Response::new(GetClusterInfoResponse { clusters: vec![info(&self.inner.identity, &state, nodes)] }))
+    }
+
+    async fn update_or_install_cluster(
+        &self,
+        _request: Request<UpdateOrInstallClusterRequest>,
+    ) -> Result<Response<UpdateOrInstallClusterResponse>, Status> {
+        Err(Status::unimplemented("a Vizier does not change its own version: ask its control plane, or whoever installed it"))
     }
 }
 
-fn info(identity: &ClusterIdentity, state: &ClusterState) -> ClusterInfo {
+fn info(identity: &ClusterIdentity, state: &ClusterState, nodes: Option<Nodes>) -> ClusterInfo {
     let (status, status_message) = match state {
         ClusterState::Starting => (ClusterStatus::CsUpdating, "starting".to_owned()),
         ClusterState::Healthy => (ClusterStatus::CsHealthy, String::new()),
@@ -32,6 +43,7 @@ fn info(identity: &ClusterIdentity, state: &ClusterState) -> ClusterInfo {
     };
     let (high_bits, low_bits) = identity.id.to_halves();
     let capturing = matches!(state, ClusterState::Healthy | ClusterState::Degraded(_));
+    let nodes = nodes.unwrap_or(Nodes { all: 1, instrumented: i32::from(capturing) });
     ClusterInfo {
         id: Some(uuidpb::Uuid { high_bits, low_bits }),
         status: status as i32,
@@ -43,8 +55,8 @@ fn info(identity: &ClusterIdentity, state: &ClusterState) -> ClusterInfo {
         pretty_cluster_name: identity.name.clone(),
         cluster_version: identity.cluster_version.clone(),
         vizier_version: identity.vizier_version.clone(),
-        num_nodes: 1,
-        num_instrumented_nodes: i32::from(capturing),
+        num_nodes: nodes.all,
+        num_instrumented_nodes: nodes.instrumented,
         status_message,
         ..Default::default()
     }

@@ -38,6 +38,16 @@ counters! {
     batches_sent,
     /// Values of a column that were NULL and were sent as the type's zero.
     nulls_replaced,
+    /// Rows that queries read from tables.
+    records_processed,
+    /// Bytes that queries read from tables.
+    bytes_processed,
+    /// Requests that came by the bus.
+    passthrough_requests,
+    /// Messages on the bus that were no request.
+    passthrough_malformed,
+    /// Runs of scripts that run again and again.
+    cron_runs,
 }
 
 /// Only grows.
@@ -49,7 +59,7 @@ impl Counter {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

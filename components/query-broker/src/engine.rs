@@ -1,10 +1,13 @@
 //! What the broker wants of whatever compiles and runs scripts.
 
 use arrow::record_batch::RecordBatch;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 use futures::stream::BoxStream;
 use ids::QueryId;
 use tables::Relation;
+
+use crate::mutations::{Mutated, MutationFailure};
+use crate::quality::Quality;
 
 /// A script and how to call it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Problem {
 pub enum CompileFailure {
     /// The script is wrong. Never empty.
     Script(Vec<Problem>),
+    /// It may be right, and asks for too much.
+    TooLarge(String),
     /// Nobody knows yet which tables there are.
     NotReady(String),
     /// Our fault.
@@ -85,6 +90,8 @@ pub enum QueryEvent {
     },
     /// How the outputs are made, as GraphViz text.
     Plan(String),
+    /// How complete the answer is.
+    Quality(Quality),
     /// What was read so far. The last one counts.
     Read {
         /// Bytes of the tables.
@@ -101,6 +108,12 @@ pub enum RunFailure {
     ResourceExhausted(String),
     /// The data does not go with the script.
     InvalidArgument(String),
+    /// It did not end within the time it may take.
+    DeadlineExceeded(String),
+    /// Another part of the Vizier does not understand us: another version.
+    FailedPrecondition(String),
+    /// Nobody who could run it can be reached now.
+    Unavailable(String),
     /// Somebody cancelled it.
     Cancelled(String),
     /// Our fault.
@@ -115,6 +128,16 @@ pub trait Query: Send {
     /// True if the script asked for its plan: [`QueryEvent::Plan`] then tells it.
     fn explains(&self) -> bool;
 
+    /// True if the script asked how complete the answer is: [`QueryEvent::Quality`] then tells it, as it may otherwise.
+    fn tells_quality(&self) -> bool {
+        false
+    }
+
+    /// True if rows come until nobody wants more.
+    fn streams(&self) -> bool {
+        false
+    }
+
     /// Runs it. The stream ends when every output has; dropping it cancels the query. An output that the stream's end leaves without
     /// [`QueryEvent::OutputEnd`] is complete as well.
     fn run(self: Box<Self>, id: QueryId) -> BoxStream<'static, Result<QueryEvent, RunFailure>>;
@@ -124,4 +147,11 @@ pub trait Query: Send {
 pub trait QueryEngine: Send + Sync + 'static {
     /// Compiles a script against the tables that exist now.
     fn compile(&self, script: Script) -> BoxFuture<'_, Result<Box<dyn Query>, CompileFailure>>;
+
+    /// Makes the changes that a script wants, and says how they stand. Asked again, it makes none that are made.
+    fn mutate(&self, script: Script) -> BoxFuture<'_, Result<Mutated, MutationFailure>> {
+        drop(script);
+        let text = "tracepoints and settings of agents cannot be changed here".to_owned();
+        ready(Err(MutationFailure::Unsupported(text))).boxed()
+    }
 }

@@ -9,10 +9,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::answer::{self, Job};
 use crate::broker::Broker;
 use crate::engine::Script;
 use crate::limits::{HEALTH_EVERY, HEALTH_TEST_MAX, MESSAGES_WAITING_MAX};
-use crate::run::{self, Job};
 
 /// What the self-test runs; one row is the right answer. Reference: api.md §4.
 pub const HEALTH_SCRIPT: &str =
@@ -63,9 +63,10 @@ async fn test(broker: &Broker) -> Health {
 }
 
 async fn rows_of_self_test(broker: &Broker) -> Result<i64, String> {
-    let (outlet, mut messages): (run::Outlet, _) = mpsc::channel(MESSAGES_WAITING_MAX);
+    let (outlet, mut messages): (answer::Outlet, _) = mpsc::channel(MESSAGES_WAITING_MAX);
     let script = Script { text: HEALTH_SCRIPT.to_owned(), ..Script::default() };
-    let job = Job { id: QueryId::from_bytes(Uuid::new_v4().into_bytes()), script, sealer: None };
+    let job =
+        Job { id: QueryId::from_bytes(Uuid::new_v4().into_bytes()), script, sealer: None, mutation: false, quality_in_trailer: false };
     let collect = async {
         let mut rows = 0;
         while let Some(message) = messages.recv().await {
@@ -79,5 +80,5 @@ async fn rows_of_self_test(broker: &Broker) -> Result<i64, String> {
         }
         Ok(rows)
     };
-    tokio::join!(run::run(job, &*broker.inner.engine, outlet, &broker.inner.counters), collect).1
+    tokio::join!(answer::run(job, &*broker.inner.engine, outlet, &broker.inner.counters), collect).1
 }

@@ -37,3 +37,9 @@ pub const HEALTH_EVERY: Duration = Duration::from_secs(5);
 
 /// A self-test that takes longer has failed.
 pub(crate) const HEALTH_TEST_MAX: Duration = Duration::from_secs(20);
+
+/// How long a client that comes back waits for its query to become known. Reference: api.md §3.3.
+pub(crate) const REATTACH_WAIT: Duration = Duration::from_secs(1);
+
+/// Calls by the bus at a time: queries, and as many health checks of those who look at the cluster.
+pub(crate) const PASSTHROUGH_CALLS_MAX: usize = 256;

@@ -1,58 +1,100 @@
 //! The engine of this process as the broker's [`QueryEngine`].
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use engine::{Compiled, Engine, Execution, Fault};
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
-use ids::{QueryId, UnixNs};
+use ids::{AgentId, QueryId, UnixNs};
 use pxl::FuncToExecute;
 
 use crate::engine::{CompileFailure, Output, Problem, Query, QueryEngine, QueryEvent, RunFailure, Script};
 use crate::plan_graph::plan_graph;
+use crate::quality::{Node, Quality};
+use crate::state::{Facts, Stateful};
+use crate::tracker::KnownCollector;
+
+/// The agent whose tables are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalAgent {
+    /// The name of its machine.
+    pub hostname: String,
+    /// What it captures, and what it does not.
+    pub collectors: Vec<KnownCollector>,
+}
 
 /// Runs queries in this process, over the tables of one store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LocalEngine {
     engine: Arc<Engine>,
+    facts: Option<Arc<dyn Facts>>,
+    agent: Arc<LocalAgent>,
     now: fn() -> UnixNs,
 }
 
 impl LocalEngine {
     /// `now` is what relative times of scripts count from.
     pub fn new(engine: Arc<Engine>, now: fn() -> UnixNs) -> LocalEngine {
-        LocalEngine { engine, now }
+        LocalEngine { engine, facts: None, agent: Arc::default(), now }
+    }
+
+    /// With answers to functions about the cluster. They must not wait.
+    #[must_use]
+    pub fn facts(self, facts: Arc<dyn Facts>) -> LocalEngine {
+        LocalEngine { facts: Some(facts), ..self }
+    }
+
+    /// Of an agent that is told where answers are not complete.
+    #[must_use]
+    pub fn agent(self, agent: LocalAgent) -> LocalEngine {
+        LocalEngine { agent: Arc::new(agent), ..self }
+    }
+
+    fn compiled(&self, script: Script) -> Result<Compiled, pxl::Diagnostics> {
+        let exec_funcs: Vec<FuncToExecute> = script.funcs.into_iter().map(func).collect();
+        let request = engine::CompileRequest { script: &script.text, exec_funcs: &exec_funcs, now: (self.now)() };
+        let Some(facts) = &self.facts else { return self.engine.compile(&request) };
+        let functions = self.engine.functions();
+        let catalog = Stateful { tables: self.engine.catalog(), facts: &**facts, functions: &functions };
+        self.engine.compile_with(&request, &catalog)
+    }
+}
+
+impl fmt::Debug for LocalEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalEngine").field("engine", &self.engine).finish_non_exhaustive()
     }
 }
 
 impl QueryEngine for LocalEngine {
     fn compile(&self, script: Script) -> BoxFuture<'_, Result<Box<dyn Query>, CompileFailure>> {
-        let exec_funcs: Vec<FuncToExecute> = script.funcs.into_iter().map(func).collect();
-        let request = engine::CompileRequest { script: &script.text, exec_funcs: &exec_funcs, now: (self.now)() };
-        let compiled = match self.engine.compile(&request) {
+        let compiled = match self.compiled(script) {
             Ok(compiled) => compiled,
-            Err(problems) => {
-                return future::ready(Err(CompileFailure::Script(problems.messages().into_iter().map(problem).collect()))).boxed();
-            }
+            Err(found) => return future::ready(Err(problems(found))).boxed(),
         };
         let outputs = compiled.outputs.iter().map(|o| Output { name: o.name.clone(), relation: o.relation.clone() }).collect();
-        let query: Box<dyn Query> = Box::new(LocalQuery { engine: Arc::clone(&self.engine), compiled, outputs });
+        let query: Box<dyn Query> =
+            Box::new(LocalQuery { engine: Arc::clone(&self.engine), agent: Arc::clone(&self.agent), compiled, outputs });
         future::ready(Ok(query)).boxed()
     }
 }
 
-fn func(call: crate::FuncCall) -> FuncToExecute {
+pub(crate) fn func(call: crate::FuncCall) -> FuncToExecute {
     FuncToExecute { name: call.name, args: call.args, output_table_prefix: call.output_prefix }
 }
 
-fn problem(message: pxl::Message) -> Problem {
-    Problem { line: message.place.line, column: message.place.column, message: message.message }
+/// Every mistake with its place.
+pub(crate) fn problems(found: pxl::Diagnostics) -> CompileFailure {
+    let problem = |message: pxl::Message| Problem { line: message.place.line, column: message.place.column, message: message.message };
+    CompileFailure::Script(found.messages().into_iter().map(problem).collect())
 }
 
 struct LocalQuery {
     engine: Arc<Engine>,
+    agent: Arc<LocalAgent>,
     compiled: Compiled,
     outputs: Vec<Output>,
 }
@@ -66,12 +108,23 @@ impl Query for LocalQuery {
         self.compiled.flags.explain || self.compiled.flags.analyze
     }
 
+    fn tells_quality(&self) -> bool {
+        self.compiled.flags.data_quality
+    }
+
+    fn streams(&self) -> bool {
+        self.compiled.outputs.iter().any(|output| output.streaming)
+    }
+
     fn run(self: Box<Self>, _id: QueryId) -> BoxStream<'static, Result<QueryEvent, RunFailure>> {
         let names = self.outputs.iter().map(|o| o.name.clone()).collect();
+        let streams = self.streams();
         let explain = self.explains().then_some(Explain { names, metrics: self.compiled.flags.analyze });
         let started = async move {
             match self.engine.execute(&self.compiled).await {
-                Ok(execution) => Running { execution, current: 0, ready: VecDeque::new(), explain, done: false }.events(),
+                Ok(execution) => {
+                    Running { execution, agent: self.agent, streams, current: 0, ready: VecDeque::new(), explain, done: false }.events()
+                }
                 Err(error) => stream::once(future::ready(Err(failure(&error)))).boxed(),
             }
         };
@@ -86,6 +139,9 @@ struct Explain {
 
 struct Running {
     execution: Execution,
+    agent: Arc<LocalAgent>,
+    /// Outputs come in any order, and none is complete.
+    streams: bool,
     /// The output whose rows come now; those before are complete.
     current: usize,
     ready: VecDeque<QueryEvent>,
@@ -107,8 +163,10 @@ impl Running {
         }
         match self.execution.next().await {
             Some(Ok(rows)) => {
-                self.ready.extend((self.current..rows.output).map(|output| QueryEvent::OutputEnd { output }));
-                self.current = rows.output.max(self.current);
+                if !self.streams {
+                    self.ready.extend((self.current..rows.output).map(|output| QueryEvent::OutputEnd { output }));
+                    self.current = rows.output.max(self.current);
+                }
                 self.ready.push_back(QueryEvent::Rows { output: rows.output, batch: rows.rows });
             }
             Some(Err(error)) => {
@@ -131,6 +189,11 @@ impl Running {
         }
         let stats = self.execution.stats();
         self.ready.push_back(QueryEvent::Read { bytes: stats.bytes_read, records: stats.rows_read });
+        let node = Node { agent: AgentId::from_halves(0, 1), hostname: self.agent.hostname.clone() };
+        let mut quality = Quality { agents: 1, troubles: Vec::new() };
+        quality.add_tables(&node, &self.execution.qualities());
+        quality.add_collectors(&node, &self.agent.collectors);
+        self.ready.push_back(QueryEvent::Quality(quality.in_order()));
     }
 }
 

@@ -3,8 +3,8 @@
 use api::vizierpb::error_details::Error as Detail;
 use api::vizierpb::execute_script_response::Result as Body;
 use api::vizierpb::{
-    CompilerError, ErrorDetails, ExecuteScriptResponse, QueryData, QueryExecutionStats, QueryMetadata, QueryTimingInfo, RowBatchData,
-    Status,
+    CompilerError, ErrorDetails, ExecuteScriptResponse, MutationInfo, QueryData, QueryExecutionStats, QueryMetadata, QueryTimingInfo,
+    RowBatchData, Status, mutation_info,
 };
 use ids::QueryId;
 use prost::Message as _;
@@ -13,6 +13,7 @@ use tonic::Code;
 use crate::encode;
 use crate::encrypt::Sealer;
 use crate::engine::{CompileFailure, Output, Problem, RunFailure};
+use crate::mutations::{Mutated, MutationFailure, Readiness};
 
 /// What a run cost.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,8 +49,20 @@ impl From<CompileFailure> for Failure {
                 let texts: Vec<_> = problems.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect();
                 Failure { code: Code::InvalidArgument, message: texts.join("\n"), problems }
             }
+            CompileFailure::TooLarge(message) => Failure::new(Code::ResourceExhausted, message),
             CompileFailure::NotReady(message) => Failure::new(Code::Unavailable, message),
             CompileFailure::Internal(message) => Failure::new(Code::Internal, message),
+        }
+    }
+}
+
+impl From<MutationFailure> for Failure {
+    fn from(failure: MutationFailure) -> Failure {
+        match failure {
+            MutationFailure::Compile(failure) => failure.into(),
+            MutationFailure::Unsupported(message) => Failure::new(Code::Unimplemented, message),
+            MutationFailure::Refused(message) => Failure::new(Code::InvalidArgument, message),
+            MutationFailure::Unavailable(message) => Failure::new(Code::Unavailable, message),
         }
     }
 }
@@ -59,6 +72,9 @@ impl From<RunFailure> for Failure {
         match failure {
             RunFailure::ResourceExhausted(message) => Failure::new(Code::ResourceExhausted, message),
             RunFailure::InvalidArgument(message) => Failure::new(Code::InvalidArgument, message),
+            RunFailure::DeadlineExceeded(message) => Failure::new(Code::DeadlineExceeded, message),
+            RunFailure::FailedPrecondition(message) => Failure::new(Code::FailedPrecondition, message),
+            RunFailure::Unavailable(message) => Failure::new(Code::Unavailable, message),
             RunFailure::Cancelled(message) => Failure::new(Code::Cancelled, message),
             RunFailure::Internal(message) => Failure::new(Code::Internal, message),
         }
@@ -83,6 +99,28 @@ impl Messages {
         let error_details = failure.problems.iter().map(detail).collect();
         let status = Status { code: failure.code as i32, message: failure.message.clone(), error_details };
         ExecuteScriptResponse { status: Some(status), query_id: self.query_id.to_string(), ..Default::default() }
+    }
+
+    /// How the changes of a script stand, and why the call ends here, if it does.
+    pub(crate) fn mutated(&self, mutated: &Mutated) -> (ExecuteScriptResponse, Option<tonic::Status>) {
+        let end = match &mutated.readiness {
+            Readiness::Ready => None,
+            Readiness::Pending(why) => Some(tonic::Status::unavailable(why.clone())),
+            Readiness::Failed(why) => Some(tonic::Status::internal(why.clone())),
+        };
+        let status = end.as_ref().map_or_else(Status::default, |end| Status {
+            code: end.code() as i32,
+            message: end.message().to_owned(),
+            error_details: Vec::new(),
+        });
+        let states = mutated.states.iter().map(|tracepoint| mutation_info::MutationState {
+            id: tracepoint.id.clone(),
+            state: tracepoint.state as i32,
+            name: tracepoint.name.clone(),
+        });
+        let info = MutationInfo { status: Some(status), states: states.collect() };
+        let message = ExecuteScriptResponse { query_id: self.query_id.to_string(), mutation_info: Some(info), ..Default::default() };
+        (message, end)
     }
 
     pub(crate) fn announcement(&self, output: &Output, table_id: &str) -> ExecuteScriptResponse {

@@ -1,5 +1,6 @@
 use api::MESSAGE_BYTES_MAX;
 use api::cloudapi::vizier_cluster_info_server::VizierClusterInfoServer;
+use api::vizierpb::vizier_debug_service_server::VizierDebugServiceServer;
 use api::vizierpb::vizier_service_server::VizierServiceServer;
 use tonic::codec::CompressionEncoding;
 use tonic::service::interceptor::InterceptedService;
@@ -23,8 +24,17 @@ pub fn routes(broker: &Broker) -> Routes {
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
+    let debug = VizierDebugServiceServer::new(broker.clone())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
     let mut routes = RoutesBuilder::default();
-    routes.add_service(InterceptedService::new(vizier, answer_in_kind)).add_service(InterceptedService::new(clusters, answer_in_kind));
+    let access = broker.inner.access.clone();
+    let admit = move |request: Request<()>| access.admit(request).and_then(answer_in_kind);
+    routes
+        .add_service(InterceptedService::new(vizier, admit.clone()))
+        .add_service(InterceptedService::new(clusters, admit.clone()))
+        .add_service(InterceptedService::new(debug, admit));
     routes.routes()
 }
 

@@ -258,7 +258,10 @@ async fn tracepoints_are_refused_in_words() {
     let request = ExecuteScriptRequest { mutation: true, ..request("two") };
     let (messages, end) = execute(&broker(two_tables()), request).await.unwrap();
     let status = messages[0].status.as_ref().unwrap();
-    assert_eq!((messages.len(), status.code, status.message.as_str()), (1, 12, "tracepoints are not supported yet"));
+    assert_eq!(
+        (messages.len(), status.code, status.message.as_str()),
+        (1, 12, "tracepoints and settings of agents cannot be changed here")
+    );
     assert_eq!(end.unwrap_err().code(), Code::Unimplemented);
 }
 

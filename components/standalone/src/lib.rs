@@ -7,6 +7,7 @@
 
 mod args;
 mod error;
+mod facts;
 mod identity;
 mod ready;
 mod run;

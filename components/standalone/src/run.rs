@@ -1,18 +1,20 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use agent::ProcessTables;
 use collectors::{State, Status};
-use engine::{Engine, EngineArgs};
+use engine::{AgentFacts, Engine, EngineArgs};
 use funcs::{Environment, ProcessNames};
 use ids::{Asid, UnixNs, Upid};
 use pem::{Pem, Processes};
-use query_broker::{Broker, ClusterIdentity, ClusterState};
+use query_broker::{Broker, ClusterIdentity, ClusterState, LocalEngine};
 use rpc::{CertificateAuthority, Security};
 use service::Shell;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Args, Command, RunArgs};
 use crate::error::Error;
+use crate::facts::{self, Machine};
 use crate::identity;
 use crate::ready::ReadyFile;
 
@@ -41,8 +43,12 @@ async fn serve(args: RunArgs, shell: Shell) -> Result<(), Error> {
 
     let pem = pem::start(&args.pem, ASID, &shell.stop, &shell.tasks)?;
     let functions = Arc::new(funcs::registry(&environment(&pem, &identity)));
-    let engine = Arc::new(Engine::new(Arc::clone(pem.store()), functions, engine_args(&args)));
-    let broker = Broker::new(Arc::new(query_broker::LocalEngine::new(engine, now)), identity, shell.stop.clone(), shell.tasks.clone());
+    let facts = AgentFacts { asid: ASID, tables: vec![Arc::new(ProcessTables { asid: ASID })], ..AgentFacts::default() };
+    let engine = Arc::new(Engine::of_agent(Arc::clone(pem.store()), functions, facts, engine_args(&args)));
+    let machine = Machine { asid: ASID, identity: identity.clone(), store: Arc::clone(pem.store()), started: now() };
+    let agent = facts::agent(&identity.name, pem.statuses());
+    let engine = LocalEngine::new(engine, now).facts(Arc::new(machine)).agent(agent);
+    let broker = Broker::new(Arc::new(engine), identity, shell.stop.clone(), shell.tasks.clone());
     broker.set_state(state(pem.statuses()));
 
     let _ready = args.ready_file.as_deref().map(|path| ReadyFile::write(path, address)).transpose()?;
@@ -84,6 +90,7 @@ fn environment(pem: &Pem, identity: &ClusterIdentity) -> Environment {
         vizier_name: identity.name.clone(),
         vizier_namespace: String::new(),
         processes: Arc::new(Names(pem.processes().clone())),
+        ..Environment::default()
     }
 }
 

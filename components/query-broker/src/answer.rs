@@ -1,14 +1,16 @@
 //! One query, from its script to its last message.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::vizierpb::{Column, ExecuteScriptResponse, RowBatchData, StringColumn, column};
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use ids::QueryId;
 use tables::{ColumnDef, DataType, Relation, SemanticType};
 use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio::time::timeout;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -20,6 +22,8 @@ use crate::limits::{
     CLIENT_SILENCE_MAX, ENCRYPTED_BATCH_BYTES_MAX, ENGINE_SILENCE_MAX, PLAN_TEXT_BYTES_MAX, ROW_BATCH_BYTES_MAX, ROW_BYTES_MAX,
 };
 use crate::messages::{Cost, Failure, Messages};
+use crate::mutations::MutationFailure;
+use crate::quality::{QUALITY_TRAILER, Quality};
 
 /// Reference: api.md §3.1.
 const PLAN_TABLE: &str = "__query_plan__";
@@ -33,6 +37,10 @@ pub(crate) struct Job {
     pub(crate) id: QueryId,
     pub(crate) script: Script,
     pub(crate) sealer: Option<Sealer>,
+    /// What the script wants changed is changed first.
+    pub(crate) mutation: bool,
+    /// The client wants to know in the trailer how complete the answer is.
+    pub(crate) quality_in_trailer: bool,
 }
 
 /// How a query ended.
@@ -54,6 +62,8 @@ enum Interrupt {
     Failed(Failure),
     /// Tells it in the trailer only: the client shall come again.
     NotReady(String),
+    /// Ends the call; the message before has said why.
+    Told(Status),
 }
 
 impl From<Failure> for Interrupt {
@@ -66,11 +76,11 @@ impl From<Failure> for Interrupt {
 pub(crate) async fn run(job: Job, engine: &dyn QueryEngine, outlet: Outlet, counters: &Counters) -> Ended {
     let gone = outlet.clone();
     let messages = Messages { query_id: job.id, sealer: job.sealer };
-    let run = Run { messages, outlet, counters, tables: Vec::new() };
+    let run = Run { messages, outlet, counters, tables: Vec::new(), quality_in_trailer: job.quality_in_trailer };
     tokio::select! {
         biased;
         () = gone.closed() => Ended::Abandoned,
-        ended = run.finish(job.script, engine) => ended,
+        ended = run.finish((job.script, job.mutation), engine) => ended,
     }
 }
 
@@ -79,6 +89,7 @@ struct Run<'a> {
     outlet: Outlet,
     counters: &'a Counters,
     tables: Vec<Table>,
+    quality_in_trailer: bool,
 }
 
 struct Table {
@@ -94,8 +105,12 @@ impl Table {
 }
 
 impl Run<'_> {
-    async fn finish(mut self, script: Script, engine: &dyn QueryEngine) -> Ended {
-        let (failure, ended) = match self.compile(script, engine).await {
+    async fn finish(mut self, (script, mutation): (Script, bool), engine: &dyn QueryEngine) -> Ended {
+        let compiled = match if mutation { self.mutate(script.clone(), engine).await } else { Ok(()) } {
+            Ok(()) => self.compile(script, engine).await,
+            Err(interrupt) => Err(interrupt),
+        };
+        let (failure, ended) = match compiled {
             Ok((query, compile_ns)) => match self.execute(query, compile_ns).await {
                 Ok(()) => return Ended::Finished,
                 Err(interrupt) => (interrupt, Ended::Failed),
@@ -105,12 +120,24 @@ impl Run<'_> {
         let sent = match failure {
             Interrupt::Abandoned => return Ended::Abandoned,
             Interrupt::NotReady(message) => self.send(Err(Status::unavailable(message))).await,
+            Interrupt::Told(status) => self.send(Err(status)).await,
             Interrupt::Failed(failure) => match self.send(Ok(self.messages.failure(&failure))).await {
                 Ok(()) => self.send(Err(failure.trailer())).await,
                 Err(gone) => Err(gone),
             },
         };
         if sent.is_ok() { ended } else { Ended::Abandoned }
+    }
+
+    async fn mutate(&self, script: Script, engine: &dyn QueryEngine) -> Result<(), Interrupt> {
+        let mutated = match engine.mutate(script).await {
+            Ok(mutated) => mutated,
+            Err(MutationFailure::Compile(CompileFailure::NotReady(message))) => return Err(Interrupt::NotReady(message)),
+            Err(failure) => return Err(Failure::from(failure).into()),
+        };
+        let (message, end) = self.messages.mutated(&mutated);
+        self.send(Ok(message)).await?;
+        end.map_or(Ok(()), |status| Err(Interrupt::Told(status)))
     }
 
     async fn compile(&self, script: Script, engine: &dyn QueryEngine) -> Result<(Box<dyn Query>, i64), Interrupt> {
@@ -129,17 +156,21 @@ impl Run<'_> {
             self.send(Ok(self.messages.announcement(&table.output, &table.id))).await?;
         }
         let plan_table = query.explains().then(|| Table::new(plan_output()));
-        if let Some(table) = &plan_table {
+        let quality_table = query.tells_quality().then(|| Table::new(Quality::output()));
+        for table in plan_table.iter().chain(&quality_table) {
             self.send(Ok(self.messages.announcement(&table.output, &table.id))).await?;
         }
+        // A stream may be silent for as long as nothing happens; who runs it is asked whether it lives.
+        let silence_max = if query.streams() { Duration::MAX } else { ENGINE_SILENCE_MAX };
         let mut cost = Cost { compile_ns, ..Cost::default() };
-        let mut plan = String::new();
+        let (mut plan, mut quality) = (String::new(), Quality::default());
         let mut events = query.run(self.messages.query_id);
-        while let Some(event) = timeout(ENGINE_SILENCE_MAX, events.next()).await.map_err(|_| silent())? {
+        while let Some(event) = timeout(silence_max, events.next()).await.map_err(|_| silent())? {
             match event.map_err(Failure::from)? {
                 QueryEvent::Rows { output, batch } => self.rows(output, &batch).await?,
                 QueryEvent::OutputEnd { output } => self.end(output).await?,
                 QueryEvent::Plan(text) => plan = text,
+                QueryEvent::Quality(told) => quality = told,
                 QueryEvent::Read { bytes, records } => (cost.bytes, cost.records) = (bytes as i64, records as i64),
             }
         }
@@ -152,14 +183,24 @@ impl Run<'_> {
         if let Some(table) = plan_table {
             self.plan(&table, &plan).await?;
         }
+        if let Some(table) = quality_table {
+            self.quality(&table, &quality).await?;
+        }
         cost.execute_ns = nanoseconds(started);
-        self.send(Ok(self.messages.statistics(cost))).await
+        self.counters.records_processed.add(cost.records.unsigned_abs());
+        self.counters.bytes_processed.add(cost.bytes.unsigned_abs());
+        self.send(Ok(self.messages.statistics(cost))).await?;
+        if self.quality_in_trailer { self.send(Err(quality_trailer(&quality))).await } else { Ok(()) }
     }
 
-    async fn rows(&self, index: usize, batch: &arrow::record_batch::RecordBatch) -> Result<(), Interrupt> {
+    async fn rows(&self, index: usize, batch: &RecordBatch) -> Result<(), Interrupt> {
         let Some(table) = self.tables.get(index).filter(|table| !table.ended) else {
             return Err(Failure::new(Code::Internal, format!("rows of output {index}, which does not exist or has ended")).into());
         };
+        self.rows_of(table, batch).await
+    }
+
+    async fn rows_of(&self, table: &Table, batch: &RecordBatch) -> Result<(), Interrupt> {
         let encoder = Encoder {
             output: &table.output.name,
             relation: &table.output.relation,
@@ -193,6 +234,12 @@ impl Run<'_> {
         self.send_rows(end_of_table(&table.output.relation, &table.id)).await
     }
 
+    async fn quality(&self, table: &Table, quality: &Quality) -> Result<(), Interrupt> {
+        let rows = quality.rows().map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+        self.rows_of(table, &rows).await?;
+        self.send_rows(end_of_table(&table.output.relation, &table.id)).await
+    }
+
     async fn send_rows(&self, batch: RowBatchData) -> Result<(), Interrupt> {
         let rows = batch.num_rows as u64;
         let message = self.messages.rows(batch).map_err(|error| Failure::new(Code::Internal, error))?;
@@ -211,6 +258,13 @@ impl Run<'_> {
     fn batch_bytes_max(&self) -> usize {
         if self.messages.sealer.is_some() { ENCRYPTED_BATCH_BYTES_MAX } else { ROW_BATCH_BYTES_MAX }
     }
+}
+
+/// An end that is none of the errors: tonic makes trailers of it, with what stands beside the code.
+fn quality_trailer(quality: &Quality) -> Status {
+    let mut trailers = MetadataMap::new();
+    trailers.insert_bin(QUALITY_TRAILER, MetadataValue::from_bytes(&quality.summary()));
+    Status::with_metadata(Code::Ok, "", trailers)
 }
 
 fn encode_failure(error: &EncodeError) -> Failure {
