@@ -13,6 +13,8 @@ struct Gathered {
     /// How many of the leading arguments must be literals.
     init_args: usize,
     runs_on: RunsOn,
+    /// It takes nothing, and differs from place to place.
+    here: bool,
     overloads: Vec<(Overload, SemanticRule)>,
 }
 
@@ -32,7 +34,7 @@ impl Builder {
     /// As [`Self::kernel`]; the first `init_args` arguments must be literals.
     pub(crate) fn kernel_with_init(&mut self, name: &'static str, init_args: usize, semantic: SemanticRule, overload: Overload) {
         let at = self.kernels.iter().position(|k| k.name == name).unwrap_or_else(|| {
-            self.kernels.push(Gathered { name, init_args, runs_on: RunsOn::Anywhere, overloads: Vec::new() });
+            self.kernels.push(Gathered { name, init_args, runs_on: RunsOn::Anywhere, here: false, overloads: Vec::new() });
             self.kernels.len() - 1
         });
         self.kernels[at].overloads.push((overload, semantic));
@@ -43,6 +45,14 @@ impl Builder {
         self.kernel_with_init(name, 0, semantic, overload);
         if let Some(gathered) = self.kernels.iter_mut().find(|k| k.name == name) {
             gathered.runs_on = runs_on;
+        }
+    }
+
+    /// As [`Self::kernel`], of a function that takes nothing and tells of where it runs.
+    pub(crate) fn kernel_here(&mut self, name: &'static str, semantic: SemanticRule, overload: Overload) {
+        self.kernel_with_init(name, 0, semantic, overload);
+        if let Some(gathered) = self.kernels.iter_mut().find(|k| k.name == name) {
+            gathered.here = true;
         }
     }
 
@@ -65,7 +75,7 @@ impl Builder {
     }
 
     pub(crate) fn finish(mut self) -> FunctionRegistry {
-        for Gathered { name, init_args, runs_on, overloads } in self.kernels {
+        for Gathered { name, init_args, runs_on, here, overloads } in self.kernels {
             let mut heads = Vec::new();
             let mut kernels = Vec::new();
             for (overload, semantic) in overloads {
@@ -73,7 +83,7 @@ impl Builder {
                 heads.push((init.to_vec(), args.to_vec(), overload.returns, semantic));
                 kernels.push(overload);
             }
-            let udf = Arc::new(ScalarUDF::new_from_impl(KernelUdf::new(name, kernels)));
+            let udf = Arc::new(ScalarUDF::new_from_impl(KernelUdf::new(name, here, kernels)));
             for (init_args, args, returns, semantic) in heads {
                 let lower = ScalarLower::Udf(Arc::clone(&udf));
                 self.registry.add_scalar(ScalarFunction { name, init_args, args, returns, semantic, lower, runs_on });

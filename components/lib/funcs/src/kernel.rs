@@ -185,6 +185,42 @@ pub(crate) fn ternary<A: Kind, B: Kind, C: Kind, R: Kind>(
     Overload { args: vec![A::TYPE, B::TYPE, C::TYPE], returns: R::TYPE, kernel }
 }
 
+/// As [`unary`]; `f` is also given what `context` makes for each batch.
+pub(crate) fn unary_with<C: 'static, A: Kind, R: Kind>(
+    context: impl Fn() -> C + Send + Sync + 'static,
+    f: impl for<'a> Fn(&C, A::Row<'a>) -> R::Owned + Send + Sync + 'static,
+) -> Overload {
+    let kernel: Kernel = Arc::new(move |columns, rows| {
+        let (context, a) = (context(), columns.reader::<A>(0)?);
+        R::collect((0..rows).map(|row| f(&context, a.row(row))))
+    });
+    Overload { args: vec![A::TYPE], returns: R::TYPE, kernel }
+}
+
+/// As [`binary`]; `f` is also given what `context` makes for each batch.
+pub(crate) fn binary_with<C: 'static, A: Kind, B: Kind, R: Kind>(
+    context: impl Fn() -> C + Send + Sync + 'static,
+    f: impl for<'a, 'b> Fn(&C, A::Row<'a>, B::Row<'b>) -> R::Owned + Send + Sync + 'static,
+) -> Overload {
+    let kernel: Kernel = Arc::new(move |columns, rows| {
+        let (context, a, b) = (context(), columns.reader::<A>(0)?, columns.reader::<B>(1)?);
+        R::collect((0..rows).map(|row| f(&context, a.row(row), b.row(row))))
+    });
+    Overload { args: vec![A::TYPE, B::TYPE], returns: R::TYPE, kernel }
+}
+
+/// As [`ternary`]; `f` is also given what `context` makes for each batch.
+pub(crate) fn ternary_with<X: 'static, A: Kind, B: Kind, C: Kind, R: Kind>(
+    context: impl Fn() -> X + Send + Sync + 'static,
+    f: impl for<'a, 'b, 'c> Fn(&X, A::Row<'a>, B::Row<'b>, C::Row<'c>) -> R::Owned + Send + Sync + 'static,
+) -> Overload {
+    let kernel: Kernel = Arc::new(move |columns, rows| {
+        let (context, a, b, c) = (context(), columns.reader::<A>(0)?, columns.reader::<B>(1)?, columns.reader::<C>(2)?);
+        R::collect((0..rows).map(|row| f(&context, a.row(row), b.row(row), c.row(row))))
+    });
+    Overload { args: vec![A::TYPE, B::TYPE, C::TYPE], returns: R::TYPE, kernel }
+}
+
 /// All overloads of one name as a DataFusion function, named `px_<name>` so that it meets none of DataFusion's own.
 pub(crate) struct KernelUdf {
     name: String,
@@ -193,12 +229,14 @@ pub(crate) struct KernelUdf {
 }
 
 impl KernelUdf {
-    pub(crate) fn new(name: &str, overloads: Vec<Overload>) -> KernelUdf {
+    /// What is `here` differs from place to place, so that it is never computed while a query is planned.
+    pub(crate) fn new(name: &str, here: bool, overloads: Vec<Overload>) -> KernelUdf {
         let exact = |o: &Overload| match &o.args[..] {
             [] => TypeSignature::Nullary,
             args => TypeSignature::Exact(args.iter().map(|a| a.to_arrow()).collect()),
         };
-        let signature = Signature::one_of(overloads.iter().map(exact).collect(), Volatility::Immutable);
+        let signature =
+            Signature::one_of(overloads.iter().map(exact).collect(), if here { Volatility::Volatile } else { Volatility::Immutable });
         KernelUdf { name: format!("px_{name}"), signature, overloads }
     }
 

@@ -5,6 +5,7 @@
 //!   native      what DataFusion can do itself, as its own expressions, so that its optimizer sees through them
 //!   kernel      the rest: one DataFusion function per name, a loop over rows per overload
 //!   tables      functions whose value is a table: which there are; who answers them is elsewhere
+//!   kubernetes  names by process, id, name and address, of one snapshot for each batch
 //!   aggregates  count, sum, mean, min, max, any as DataFusion's own; quantiles by a t-digest that merges
 //! ```
 //!
@@ -16,6 +17,7 @@ mod builder;
 mod environment;
 mod json;
 mod kernel;
+mod kubernetes;
 mod math;
 mod names;
 mod native;
@@ -27,7 +29,7 @@ mod text;
 mod upids;
 
 use builder::Builder;
-pub use environment::{Environment, NoProcesses, ProcessNames};
+pub use environment::{AddressNames, Environment, Kubernetes, NoKubernetes, NoNames, NoProcesses, ProcessNames};
 pub use kernel::{TEXT_BATCH_BYTES_MAX, TEXT_BYTES_MAX};
 use pxl::FunctionRegistry;
 pub use table_functions::TABLE_FUNCTIONS;
@@ -43,6 +45,7 @@ pub fn registry(environment: &Environment) -> FunctionRegistry {
     net::add(&mut builder);
     names::add(&mut builder);
     upids::add(&mut builder, environment);
+    kubernetes::add(&mut builder, environment);
     aggregates::add(&mut builder);
     builder.finish()
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ids::{Asid, Upid};
-use pxl::SemanticRule;
+use pxl::{RunsOn, SemanticRule};
 use tables::SemanticType as St;
 
 use crate::builder::Builder;
@@ -27,16 +27,17 @@ pub(crate) fn add(b: &mut Builder, environment: &Environment) {
     b.kernel("upid_to_start_ts", none(), unary::<Wide, Time>(|v| upid(v).start_ticks() as i64));
     b.kernel("upid_to_string", none(), unary::<Wide, Text>(|v| Cow::Owned(upid(v).to_string())));
     let processes = Arc::clone(&environment.processes);
-    b.kernel("upid_to_cmdline", none(), unary::<Wide, Text>(move |v| Cow::Owned(processes.cmdline(upid(v)).unwrap_or_default())));
+    let cmdline = unary::<Wide, Text>(move |v| Cow::Owned(processes.cmdline(upid(v)).unwrap_or_default()));
+    b.kernel_on("upid_to_cmdline", RunsOn::Pem, none(), cmdline);
     let hostname = environment.hostname.clone();
-    b.kernel("upid_to_hostname", none(), unary::<Wide, Text>(move |_| Cow::Owned(hostname.clone())));
+    b.kernel_on("upid_to_hostname", RunsOn::Pem, none(), unary::<Wide, Text>(move |_| Cow::Owned(hostname.clone())));
 
     let asid = i64::from(environment.asid.0);
-    b.kernel("asid", SemanticRule::Always(St::Asid), nullary::<Int>(move || asid));
+    b.kernel_here("asid", SemanticRule::Always(St::Asid), nullary::<Int>(move || asid));
     b.kernel("upid", SemanticRule::Always(St::Upid), ternary::<Int, Int, Int, Wide>(make));
     b.kernel("upid", SemanticRule::Always(St::Upid), binary::<Int, Int, Wide>(move |pid, start| make(asid, pid, start)));
     let cpus = i64::from(environment.cpus);
-    b.kernel("_exec_host_num_cpus", none(), nullary::<Int>(move || cpus));
+    b.kernel_here("_exec_host_num_cpus", none(), nullary::<Int>(move || cpus));
     for (name, text) in [
         ("_exec_hostname", &environment.hostname),
         ("vizier_id", &environment.vizier_id),
@@ -44,6 +45,6 @@ pub(crate) fn add(b: &mut Builder, environment: &Environment) {
         ("vizier_namespace", &environment.vizier_namespace),
     ] {
         let text = text.clone();
-        b.kernel(name, none(), nullary::<Text>(move || Cow::Owned(text.clone())));
+        b.kernel_here(name, none(), nullary::<Text>(move || Cow::Owned(text.clone())));
     }
 }

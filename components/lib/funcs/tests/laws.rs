@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod support;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -38,6 +40,19 @@ fn values() -> impl Strategy<Value = Values> {
         Just("[\"a\",\"b\"]".to_owned()),
         Just("{\"a\": 1, \"b\": [2]}".to_owned()),
         Just("10.0.0.0/8".to_owned()),
+        prop::sample::select(vec![
+            "pod-1",
+            "pod-2",
+            "shop/web",
+            "shop/web-1",
+            "svc-web",
+            "set-web",
+            "deploy-web",
+            "c-1",
+            "main",
+            "10.1.0.2"
+        ])
+        .prop_map(str::to_owned),
         "[a-c(){}\\[\\]*+?|^$.\\\\]{0,8}",
         "[0-9a-f]{0,6}",
         any::<String>(),
@@ -48,9 +63,14 @@ fn values() -> impl Strategy<Value = Values> {
         prop::collection::vec(float, n),
         prop::collection::vec(text, n),
         prop::collection::vec(any::<bool>(), n),
-        prop::collection::vec(any::<u128>(), n),
+        prop::collection::vec(prop_oneof![any::<u128>(), (1_u32..5).prop_map(wide)], n),
     )
         .prop_map(|(ints, floats, texts, bools, wides)| Values { ints, floats, texts, bools, wides })
+}
+
+/// A process of the small cluster.
+fn wide(n: u32) -> u128 {
+    u128::from_be_bytes(support::upid(n).to_be_bytes())
 }
 
 /// The column of argument `arg`; arguments of one type differ.
@@ -113,9 +133,10 @@ proptest! {
     #[test]
     fn no_values_fail_a_function_and_batches_answer_as_their_rows(values in values()) {
         let session = SessionContext::new();
-        let registry = funcs::registry(&funcs::Environment::default());
-        for function in registry.scalars() {
-            check(&session, function, &values);
+        for environment in [funcs::Environment::default(), support::environment()] {
+            for function in funcs::registry(&environment).scalars() {
+                check(&session, function, &values);
+            }
         }
     }
 

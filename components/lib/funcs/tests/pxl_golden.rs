@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use golden::Case;
 use ids::UnixNs;
-use pxl::{CompileInput, Compiled, Diagnostics, Flags, FuncToExecute, SchemaCatalog};
+use pxl::{CompileInput, Compiled, Diagnostics, Flags, FuncToExecute, Mutation, SchemaCatalog};
 
 /// 2026-01-01 00:00:00 UTC.
 const NOW: UnixNs = UnixNs(1_767_225_600_000_000_000);
@@ -25,11 +25,15 @@ fn calls(case: &Case) -> Vec<FuncToExecute> {
     calls.as_array().expect("calls.json is a list").iter().map(call).collect()
 }
 
-fn compile(case: &Case) -> Result<Compiled, Diagnostics> {
+fn with_input<T>(case: &Case, compile: impl FnOnce(&CompileInput<'_>) -> T) -> T {
     let script = case.input("script.pxl").expect("a case has a script");
     let functions = funcs::registry(&funcs::Environment::default());
     let catalog = SchemaCatalog::of_agents();
-    pxl::compile(&CompileInput { script: &script, exec_funcs: &calls(case), now: NOW, catalog: &catalog, functions: &functions })
+    compile(&CompileInput { script: &script, exec_funcs: &calls(case), now: NOW, catalog: &catalog, functions: &functions })
+}
+
+fn compile(case: &Case) -> Result<Compiled, Diagnostics> {
+    with_input(case, pxl::compile)
 }
 
 fn show(compiled: &Compiled) -> String {
@@ -38,7 +42,7 @@ fn show(compiled: &Compiled) -> String {
         writeln!(text, "{:?}\n", compiled.flags).unwrap();
     }
     for output in &compiled.outputs {
-        writeln!(text, "output {}", output.name).unwrap();
+        writeln!(text, "output {}{}", output.name, if output.streaming { ", streaming" } else { "" }).unwrap();
         for column in &output.relation.columns {
             writeln!(text, "  {} {} {}", column.name, column.data_type, column.semantic_type).unwrap();
         }
@@ -55,12 +59,35 @@ fn scripts_become_the_plans_they_say() {
     });
 }
 
+fn show_mutations(mutations: &[Mutation]) -> String {
+    let mut text: String = mutations.iter().map(|mutation| format!("{mutation:#?}\n")).collect();
+    if mutations.is_empty() {
+        text.push_str("nothing");
+    }
+    text
+}
+
+#[test]
+fn scripts_want_changed_what_they_say() {
+    golden::run("pxl/mutations", |case| {
+        let text = with_input(case, pxl::compile_mutations).map_or_else(|problems| problems.render("script.pxl"), |m| show_mutations(&m));
+        let mutates = pxl::mutates(&case.input("script.pxl")?);
+        assert!(mutates || text == "nothing", "{}", case.name());
+        case.expect("mutations.txt", text.trim_end())
+    });
+}
+
 #[test]
 fn wrong_scripts_are_told_what_and_where() {
     golden::run("pxl/errors", |case| {
-        let text = compile(case).map_or_else(|problems| problems.render("script.pxl"), |c| format!("compiles:\n{}", show(&c)));
+        let result = if case.name().starts_with("pxl/errors/mutations/") {
+            with_input(case, pxl::compile_mutations).map(|mutations| show_mutations(&mutations))
+        } else {
+            compile(case).map(|compiled| show(&compiled))
+        };
+        let text = result.clone().map_or_else(|problems| problems.render("script.pxl"), |shown| format!("compiles:\n{shown}"));
         let lines = case.input("script.pxl")?.lines().count();
-        if let Err(problems) = compile(case) {
+        if let Err(problems) = result {
             for message in problems.messages() {
                 assert!((1..=lines.max(1)).contains(&(message.place.line as usize)) && message.place.column >= 1, "{}", case.name());
             }

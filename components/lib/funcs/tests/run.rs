@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use ids::{Asid, UnixNs, Upid};
-use pxl::{Catalog, CatalogTable, CompileInput};
+use pxl::{Argument, Catalog, CatalogTable, CompileInput, FunctionRegistry, FunctionRows, NoRows, TableFunction};
 use tables::{ColumnDef, DataType, Relation, SemanticType};
 
 struct Memory(BTreeMap<&'static str, CatalogTable>);
@@ -21,6 +22,26 @@ impl Catalog for Memory {
 
     fn table_names(&self) -> Vec<String> {
         self.0.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn table_function(&self, function: &TableFunction, args: &[Argument]) -> Result<FunctionRows, NoRows> {
+        let schema = Arc::new(function.relation().arrow_schema());
+        match function.name {
+            "GetLinuxHeadersStatus" => {
+                let asids: Vec<i64> = if args == [Argument::Boolean(true)] { vec![1, 2] } else { vec![1] };
+                let arrays: Vec<ArrayRef> =
+                    vec![Arc::new(Int64Array::from(asids.clone())), Arc::new(BooleanArray::from(vec![true; asids.len()]))];
+                Ok(FunctionRows::Literal(RecordBatch::try_new(schema, arrays).unwrap()))
+            }
+            "GetTables" => Err(NoRows::Failed("nobody is there".to_owned())),
+            "_DebugStackTrace" => {
+                let arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(StringArray::from(vec!["a", "b"]))];
+                let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
+                Ok(FunctionRows::Scan(provider_as_source(Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap()))))
+            }
+            "Version" => Err(NoRows::NotHere),
+            _ => Ok(FunctionRows::Literal(RecordBatch::new_empty(schema))),
+        }
     }
 }
 
@@ -75,6 +96,16 @@ fn catalog() -> Memory {
     ]))
 }
 
+/// As a plan that came from elsewhere.
+fn through_the_wire(plan: &LogicalPlan, functions: &FunctionRegistry) -> LogicalPlan {
+    let session = SessionContext::new();
+    for udf in functions.udfs() {
+        session.register_udf(udf.as_ref().clone());
+    }
+    let bytes = datafusion_proto::bytes::logical_plan_to_bytes(plan).unwrap();
+    datafusion_proto::bytes::logical_plan_from_bytes(&bytes, &session.task_ctx()).unwrap()
+}
+
 async fn run(script: &str) -> String {
     let catalog = catalog();
     let functions = funcs::registry(&funcs::Environment::default());
@@ -83,7 +114,12 @@ async fn run(script: &str) -> String {
     let compiled = pxl::compile(&input).unwrap_or_else(|problems| panic!("{}", problems.render("script.pxl")));
     let mut text = String::new();
     for output in compiled.outputs {
-        let frame = SessionContext::new().execute_logical_plan(output.plan).await.unwrap();
+        let plan = if output.plan.display_indent().to_string().contains("Values") {
+            through_the_wire(&output.plan, &functions)
+        } else {
+            output.plan
+        };
+        let frame = SessionContext::new().execute_logical_plan(plan).await.unwrap();
         let batches = frame.collect().await.unwrap();
         for batch in &batches {
             let types: Vec<_> = batch.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect();
@@ -134,6 +170,34 @@ async fn an_aggregate_of_nothing_has_defaults() {
     let script = "df = px.DataFrame('nothing').agg(n=('latency', px.count), s=('latency', px.sum), m=('latency', px.mean), p=('path', px.any), q=('latency', px.quantiles))\ndf.q = px.pluck_float64(df.q, 'p50')\npx.display(df)";
     assert_eq!(rows(script).await, ["0 0 0.0  0.0"]);
     assert!(rows("px.display(px.DataFrame('nothing').groupby('path').agg(n=('latency', px.count)))").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_table_function_has_rows_that_travel_in_the_plan() {
+    assert_eq!(rows("px.display(px.GetLinuxHeadersStatus())").await, ["1 true", "2 true"]);
+    assert_eq!(rows("df = px.GetLinuxHeadersStatus(include_kelvin=False)\ndf.x = df.asid + 1\npx.display(df[['x']])").await, ["2"]);
+    assert_eq!(rows("px.display(px._DebugStackTrace())").await, ["1 a", "2 b"]);
+}
+
+#[tokio::test]
+async fn a_table_function_without_rows_has_its_columns_all_the_same() {
+    assert!(rows("px.display(px.GetAgentStatus())").await.is_empty());
+    let script = "px.display(px.GetAgentStatus().agg(n=('asid', px.count), t=('hostname', px.any)))";
+    assert_eq!(rows(script).await, ["0 "]);
+}
+
+#[test]
+fn a_table_function_that_nobody_answers_says_why() {
+    let (catalog, functions) = (catalog(), funcs::registry(&funcs::Environment::default()));
+    for (call, code, message) in [
+        ("px.GetTables()", pxl::Code::Unavailable, "px.GetTables() has no answer: nobody is there"),
+        ("px.Version()", pxl::Code::Unsupported, "px.Version is not answered here"),
+    ] {
+        let script = format!("import px\npx.display({call})");
+        let input = CompileInput { script: &script, exec_funcs: &[], now: UnixNs(60), catalog: &catalog, functions: &functions };
+        let problems = pxl::compile(&input).unwrap_err();
+        assert_eq!((problems.problems()[0].code, problems.problems()[0].message.as_str()), (code, message));
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tables::{DataType, SemanticType};
 
 use crate::diagnostics::{Code, Diagnostic, Result};
 use crate::frame::OpId;
-use crate::functions::{FunctionRegistry, ScalarFunction, ScalarLower};
+use crate::functions::{FunctionRegistry, RunsOn, ScalarFunction, ScalarLower};
 use crate::limits::{EXPR_DEPTH_MAX, EXPR_NODES_MAX};
 use crate::source::Span;
 
@@ -149,6 +149,15 @@ impl Typed {
             Kind::Literal(_) => Ok(()),
             Kind::Column { op, name } => visit(*op, name, self.data_type),
             Kind::Call { args, .. } => args.iter().try_for_each(|arg| arg.visit_columns(visit)),
+        }
+    }
+
+    /// The first function in it that runs only there.
+    pub(crate) fn first_call(&self, runs_on: RunsOn) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Literal(_) | Kind::Column { .. } => None,
+            Kind::Call { function, .. } if function.runs_on == runs_on => Some(function.name),
+            Kind::Call { args, .. } => args.iter().find_map(|arg| arg.first_call(runs_on)),
         }
     }
 

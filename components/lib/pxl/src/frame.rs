@@ -11,6 +11,7 @@ use tables::{ColumnDef, Relation};
 
 use crate::diagnostics::{Code, Diagnostic, Result};
 use crate::expr::Typed;
+use crate::functions::RunsOn;
 use crate::limits::{PLAN_DEPTH_MAX, PLAN_NODES_MAX};
 use crate::source::Span;
 use crate::suggest::{did_you_mean, list};
@@ -97,11 +98,6 @@ impl Frame {
     pub(crate) fn behind(mut self, operator: &'static str) -> Frame {
         self.blocking = self.blocking.or(Some(operator));
         self
-    }
-
-    /// The first such operator beneath.
-    pub(crate) fn blocking(&self) -> Option<&'static str> {
-        self.blocking
     }
 
     /// The same, and rows that come later.
@@ -241,6 +237,11 @@ impl Frame {
             let message = format!("column '{name}' was {data_type} when it was read and is {} now", found.data_type);
             Err(Diagnostic::new(Code::Type, span, message).with_help("read it again from the DataFrame"))
         })?;
+        if let (Some(operator), Some(function)) = (self.blocking, value.first_call(RunsOn::Pem)) {
+            let message = format!("UDF '{function}' must execute before blocking nodes such as limit, agg, and join.");
+            let help = format!("only an agent knows its processes, and {operator} is done elsewhere: compute the column before it");
+            return Err(Diagnostic::new(Code::Unsupported, span, message).with_help(help));
+        }
         Ok(value.lower())
     }
 }

@@ -32,6 +32,7 @@ mod parse;
 mod scope;
 mod source;
 mod suggest;
+mod survive;
 mod table_functions;
 mod time;
 mod trace;
@@ -44,6 +45,7 @@ pub use flags::{Flags, MAX_OUTPUT_ROWS_DEFAULT};
 pub use functions::{AggregateFunction, AggregateLower, FunctionRegistry, RunsOn, ScalarFunction, ScalarLower, SemanticRule};
 pub use mutations::{Captured, ConfigUpdate, Mutation, Probe, Program, Selector, Source, Target, Tracepoint};
 pub use source::{Place, Span};
+pub use survive::survive;
 pub use table_functions::{
     AnsweredBy, Argument, FUNCTION_TABLE_PREFIX, FunctionRows, NoRows, TableFunction, TableFunctionArg, TableFunctionColumn,
 };

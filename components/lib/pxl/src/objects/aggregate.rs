@@ -71,7 +71,7 @@ impl<'a> Evaluator<'a> {
         };
         let (function, columns) = match parts.items.split_last() {
             Some((Value::Registered(function), columns)) => (*function, columns),
-            Some((Value::Function(_) | Value::Builtin(_), _)) => {
+            Some((Value::Function(_) | Value::Builtin(_) | Value::TableFunction(_) | Value::Trace(_), _)) => {
                 return Err(Diagnostic::new(Code::Type, arg.span, "Unexpected aggregate function"));
             }
             Some((other, _)) => {

@@ -1,11 +1,13 @@
 //! `df.ctx[key]`: what is known of the process, pod, service, … of a row.
 
+use tables::DataType;
+
 use crate::diagnostics::{Code, Diagnostic, Result};
 use crate::eval::Evaluator;
 use crate::expr::Typed;
 use crate::frame::Frame;
 use crate::source::Span;
-use crate::suggest::{did_you_mean, list};
+use crate::suggest::did_you_mean;
 use crate::value::Value;
 
 /// A key, the names it goes by, and the columns it may come from, the first that there is. Reference: pxl.md §4.
@@ -38,6 +40,16 @@ const KEYS: [Key; 16] = [
     key("service_name", &["service"], &["upid", "service_id", "pod_id", "pod_name"]),
 ];
 
+/// The pod of a process, or else the one that had the local address then: processes of pods that ended at once are seldom known.
+const PODNAME_FALLBACK: &str = "_upid_to_podname_local_addr_fallback";
+
+/// The columns that it takes, if the frame has them.
+fn local_address_fallback(frame: &Frame) -> Option<[(&'static str, DataType); 3]> {
+    let columns = [("upid", DataType::Uint128), ("local_addr", DataType::String), ("time_", DataType::Time64Ns)];
+    let has = |(name, data_type): &(&str, DataType)| frame.relation.column(name).is_some_and(|column| column.data_type == *data_type);
+    columns.iter().all(has).then_some(columns)
+}
+
 impl<'a> Evaluator<'a> {
     pub(crate) fn metadata(&mut self, frame: &Frame, index: &Value<'a>, at: Span) -> Result<Value<'a>> {
         let Some(name) = index.as_str() else {
@@ -49,18 +61,7 @@ impl<'a> Evaluator<'a> {
             return Err(Diagnostic::new(Code::Unknown, at, message).maybe_help(did_you_mean(name, names)));
         };
         let functions = self.input.functions;
-        let function = |key: &Key, source: &str| format!("{source}_to_{}", key.name);
-        let runs = |key: &Key, source: &str| !functions.scalar_overloads(&function(key, source)).is_empty();
-        let known = |key: &Key| key.sources.iter().any(|source| runs(key, source));
-        let reads = |source: &&&str| frame.relation.column(source).is_some();
-        if !known(key)
-            || (key.sources.iter().any(|source| reads(&source)) && !key.sources.iter().filter(reads).any(|source| runs(key, source)))
-        {
-            let there = list(KEYS.iter().filter(|key| known(key)).map(|key| key.name));
-            let message = format!("metadata key '{name}' is not available here: it needs Kubernetes");
-            return Err(Diagnostic::new(Code::Unsupported, at, message).with_help(format!("without Kubernetes there are {there}")));
-        }
-        let Some(source) = key.sources.iter().filter(reads).find(|source| runs(key, source)) else {
+        let Some(source) = key.sources.iter().find(|source| frame.relation.column(source).is_some()) else {
             let message = format!(
                 "Can't resolve metadata because of lack of converting columns in the parent. Need one of [{}]. Parent type has columns [{}] available.",
                 key.sources.join(","),
@@ -69,6 +70,13 @@ impl<'a> Evaluator<'a> {
             return Err(Diagnostic::new(Code::Type, at, message));
         };
         let column = frame.read(source, at)?;
-        Typed::call(functions, &function(key, source), vec![column], at).map(Value::Expr)
+        if (key.name, *source) == ("pod_name", "upid")
+            && let Some(fallback) = local_address_fallback(frame)
+            && functions.scalar(PODNAME_FALLBACK, &fallback.map(|(_, data_type)| data_type)).is_some()
+        {
+            let columns = fallback.into_iter().map(|(name, _)| frame.read(name, at)).collect::<Result<_>>()?;
+            return Typed::call(functions, PODNAME_FALLBACK, columns, at).map(Value::Expr);
+        }
+        Typed::call(functions, &format!("{source}_to_{}", key.name), vec![column], at).map(Value::Expr)
     }
 }

@@ -15,6 +15,11 @@ use crate::value::Value;
 /// The column that orders a table.
 pub(crate) const TIME_COLUMN: &str = "time_";
 
+/// What a scan is called in its plan. Plans travel with the qualifiers of columns as text, in which a dot would part a schema from a table.
+pub(crate) fn scan_name(table: &str) -> TableReference {
+    TableReference::bare(table.replace(['.', '"'], "_"))
+}
+
 impl<'a> Evaluator<'a> {
     /// `px.DataFrame(table, select, start_time, end_time)`: rows from `start_time` (with it) to `end_time` (without it).
     /// The bounds are plain comparisons of `time_` with literals, so that a table provider can take them over.
@@ -23,26 +28,26 @@ impl<'a> Evaluator<'a> {
         let mut slots = args.bind("DataFrame", &["table", "select", "start_time", "end_time"])?.into_iter();
         let table = required(slots.next().flatten(), "DataFrame", "table", at)?;
         let (select, start, end) = (slots.next().flatten(), slots.next().flatten(), slots.next().flatten());
-        let name = table.str("table")?;
-        let Some(found) = self.input.catalog.table(&name) else {
+        let table_name = table.str("table")?;
+        let Some(found) = self.input.catalog.table(&table_name) else {
             let names = self.input.catalog.table_names();
-            let help = did_you_mean(&name, names.iter().map(String::as_str))
+            let help = did_you_mean(&table_name, names.iter().map(String::as_str))
                 .unwrap_or_else(|| format!("the tables are {}", list(names.iter().map(String::as_str))));
-            let problem = Diagnostic::new(Code::Unknown, table.span, format!("Table '{name}' not found.")).with_help(help);
+            let problem = Diagnostic::new(Code::Unknown, table.span, format!("Table '{table_name}' not found.")).with_help(help);
             if self.trace.tables_to_come {
-                self.trace.missing_table(&name, problem);
+                self.trace.missing_table(&table_name, problem);
                 return Ok(Value::Unknown);
             }
             return Err(problem);
         };
-        let reference = TableReference::bare(&*name);
+        let reference = scan_name(&table_name);
         let column = |name: &str| Expr::Column(Column::new(Some(reference.clone()), name));
         let bounds = [(start, "start_time"), (end, "end_time")];
         let mut filter: Option<Expr> = None;
         for (slot, name) in bounds {
             let Some(bound) = self.time_bound(slot.as_ref(), name)? else { continue };
             if found.relation.column(TIME_COLUMN).is_none_or(|c| c.data_type != DataType::Time64Ns) {
-                let message = format!("table '{}' has no column '{TIME_COLUMN}' to compare with {name}", reference.table());
+                let message = format!("table '{table_name}' has no column '{TIME_COLUMN}' to compare with {name}");
                 return Err(Diagnostic::new(Code::Type, slot.map_or(at, |slot| slot.span), message));
             }
             let literal = Expr::Literal(ScalarValue::TimestampNanosecond(Some(bound), None), None);

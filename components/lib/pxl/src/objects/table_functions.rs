@@ -4,6 +4,7 @@ use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 
+use super::read::scan_name;
 use crate::args::{Arg, Args, required};
 use crate::diagnostics::{Code, Diagnostic, Result};
 use crate::eval::Evaluator;
@@ -23,29 +24,39 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn call_table_function(&mut self, function: &'static TableFunction, args: Args<'a>) -> Result<Value<'a>> {
         let at = args.span;
         let arguments = arguments(function, args)?;
-        let plan = match self.input.catalog.table_function(function, &arguments) {
-            Ok(FunctionRows::Literal(rows)) => literal(function, &rows, at)?,
+        let relation = function.relation();
+        let qualified = |name: Option<&TableReference>| {
+            let column = |column: &tables::ColumnDef| Expr::Column(Column::new(name.cloned(), &column.name));
+            relation.columns.iter().map(column).collect::<Vec<_>>()
+        };
+        let (plan, columns) = match self.input.catalog.table_function(function, &arguments) {
+            Ok(FunctionRows::Literal(rows)) => {
+                let plan = literal(function, &rows, at)?.project(qualified(None)).map_err(|e| internal(&e, at))?;
+                (plan, qualified(None))
+            }
             Ok(FunctionRows::Scan(source)) => {
-                let name = TableReference::bare(function.table_name());
+                let name = scan_name(&function.table_name());
                 let scan = LogicalPlanBuilder::scan(name.clone(), source, None);
-                let asid = function.args.iter().zip(&arguments).find_map(|(arg, value)| match value {
-                    Argument::Int64(asid) if arg.name == ASID && *asid >= 0 => Some(*asid),
-                    Argument::Int64(_) | Argument::Boolean(_) | Argument::String(_) => None,
-                });
-                let filtered = scan.and_then(|scan| match asid {
+                let filtered = scan.and_then(|scan| match asid(function, &arguments) {
                     None => Ok(scan),
-                    Some(asid) => scan.filter(Expr::Column(Column::new(Some(name), ASID)).eq(lit(asid))),
+                    Some(asid) => scan.filter(Expr::Column(Column::new(Some(name.clone()), ASID)).eq(lit(asid))),
                 });
-                filtered.map_err(|e| internal(&e, at))?
+                (filtered.map_err(|e| internal(&e, at))?, qualified(Some(&name)))
             }
             Err(problem) => return Err(no_rows(function, &problem, at)),
         };
-        let relation = function.relation();
-        let columns = relation.columns.iter().map(|c| Expr::Column(Column::new_unqualified(&c.name)));
-        let plan = plan.project(columns).and_then(LogicalPlanBuilder::build).map_err(|e| internal(&e, at))?;
-        let columns = relation.columns.iter().map(|c| Expr::Column(Column::new_unqualified(&c.name))).collect();
-        Ok(Value::Frame(Frame::over(self.ops.add(&[]), plan, columns, relation).behind(function.name)))
+        let plan = plan.build().map_err(|e| internal(&e, at))?;
+        let frame = Frame::over(self.ops.add(&[]), plan, columns, function.relation());
+        Ok(Value::Frame(frame.behind(function.name)))
     }
+}
+
+/// The only agent that is asked.
+fn asid(function: &TableFunction, arguments: &[Argument]) -> Option<i64> {
+    function.args.iter().zip(arguments).find_map(|(arg, value)| match value {
+        Argument::Int64(asid) if arg.name == ASID && *asid >= 0 => Some(*asid),
+        Argument::Int64(_) | Argument::Boolean(_) | Argument::String(_) => None,
+    })
 }
 
 fn arguments(function: &TableFunction, args: Args<'_>) -> Result<Vec<Argument>> {
