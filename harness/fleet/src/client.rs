@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -5,6 +6,9 @@ use serde_json::Value;
 
 use crate::Fleet;
 use crate::parts::CLUSTER_NAME;
+
+/// The table that `#px:set data_quality=true` adds.
+const QUALITY_TABLE: &str = "__data_quality__";
 
 /// How a client reaches the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +19,20 @@ pub enum Way {
     Cloud,
 }
 
+/// Prints the rows of the table `rows`, an object a line.
+const PXAPI_PROGRAM: &str = r#"
+import json, sys
+import pxapi
+address, key, script = sys.argv[1:]
+client = pxapi.Client(token=key, server_url=address)
+clusters = client.list_healthy_clusters()
+assert len(clusters) == 1, clusters
+conn = client.connect_to_cluster(clusters[0])
+for row in conn.prepare_script(script).results("rows"):
+    values = {row.relation.get_col_name(index): row[index] for index in range(row.relation.num_cols())}
+    print(json.dumps(values, default=lambda value: value.decode() if isinstance(value, bytes) else str(value)))
+"#;
+
 /// What a script came to.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -22,6 +40,19 @@ pub struct Answer {
     pub rows: Vec<Value>,
     /// What `px` said beside them: agents that are missing, among others.
     pub notes: String,
+}
+
+impl Answer {
+    /// The rows of one table.
+    pub fn table<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.rows.iter().filter(move |row| row["_table_"] == name)
+    }
+
+    /// The agents that are missing in the answer to a script that asks for `data_quality`, by their hosts' names.
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.table(QUALITY_TABLE).filter(|row| row["what"] == "agent_missing");
+        missing.filter_map(|row| row["hostname"].as_str().map(str::to_owned)).collect()
+    }
 }
 
 impl Fleet {
@@ -58,6 +89,29 @@ impl Fleet {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
+    }
+
+    /// Runs a script with the published Python client, unmodified, and gives the rows of the table `rows`; `None` where it is not installed.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub fn pxapi(&self, way: Way, script: &str) -> Result<Option<Vec<Value>>> {
+        let python = std::env::var_os("PX_PYTHON").map(PathBuf::from);
+        let python = python.or_else(|| std::env::home_dir().map(|home| home.join(".cache/px/venv/bin/python")));
+        let Some(python) = python.filter(|path| path.exists()) else { return Ok(None) };
+        let address = match way {
+            Way::Direct => self.vizier_address(),
+            Way::Cloud => self.cloud_address(),
+        };
+        let mut command = Command::new(python);
+        command.args(["-c", PXAPI_PROGRAM, &address, &self.api_key()?, script]).stdin(Stdio::null());
+        command.env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", self.ca()).env("GRPC_ENABLE_FORK_SUPPORT", "0");
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("pxapi: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let rows = String::from_utf8(output.stdout)?;
+        rows.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect::<Result<_>>().map(Some)
     }
 
     fn px_output(&self, way: Way, script: &str) -> Result<Output> {

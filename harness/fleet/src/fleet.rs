@@ -22,7 +22,14 @@ use crate::start::{await_ready, hold_node, inside, launch, log_end, program};
 const ANSWERS_MAX: Duration = Duration::from_mins(2);
 
 /// A script that needs every agent.
-const EVERY_AGENT: &str = "import px\npx.display(px.DataFrame('http_events').head(1), 'rows')\npx.display(px.GetAgentStatus(), 'agents')\n";
+const EVERY_AGENT: &str = "#px:set data_quality=true
+import px
+px.display(px.DataFrame('http_events').head(1), 'rows')
+px.display(px.GetAgentStatus(), 'agents')
+";
+
+/// What a live agent is called.
+const HEALTHY: &str = "AGENT_STATE_HEALTHY";
 
 /// A Vizier of processes that are running, and the right to change them.
 #[derive(Debug)]
@@ -156,17 +163,17 @@ impl Fleet {
     pub fn await_answers(&self) -> Result<()> {
         for way in [Way::Direct, Way::Cloud] {
             let mut last = String::new();
-            let agents = self.record.pems + self.record.kelvins;
             let answered = within(ANSWERS_MAX, "answers with all agents", || {
                 match self.px(way, EVERY_AGENT) {
                     Ok(answer) => {
-                        let known = answer.rows.iter().filter(|row| row["_table_"] == "agents").count();
-                        if known == agents && answer.notes.is_empty() {
+                        let healthy = answer.table("agents").filter(|row| row["agent_state"] == HEALTHY).count();
+                        let missing = answer.missing();
+                        if healthy == self.record.pems + self.record.kelvins && missing.is_empty() {
                             return Ok(Some(()));
                         }
-                        last = format!("{known} of {agents} agents\n{}", answer.notes);
+                        last = format!("{healthy} healthy agents, missing: {missing:?}");
                     }
-                    Err(error) => last = error.to_string(),
+                    Err(error) => last = format!("{error:#}"),
                 }
                 Ok(None)
             });

@@ -44,7 +44,10 @@ impl Process {
     }
 
     /// Kills it, and waits until it is gone.
-    pub(crate) fn kill(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It does not go.
+    pub fn kill(self) -> Result<()> {
         self.signal(Signal::KILL);
         within(KILL_MAX, &format!("process {} gone", self.pid), || Ok((!self.is_alive()).then_some(())))
     }
@@ -61,7 +64,7 @@ impl Process {
     }
 
     /// Its first child.
-    pub(crate) fn child(self) -> Option<Process> {
+    pub fn child(self) -> Option<Process> {
         let entries = fs::read_dir("/proc").ok()?;
         let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         pids.filter_map(|pid| Some((pid, stat(pid)?)))
