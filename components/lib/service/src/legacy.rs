@@ -46,6 +46,13 @@ pub const LEGACY_VARIABLES: &[LegacyVariable] = &[
     LegacyVariable::same("PL_SERVER_TLS_KEY", "tls_key"),
     LegacyVariable::same("PL_POD_NAME", "pod_name"),
     LegacyVariable::same("PL_POD_NAMESPACE", "pod_namespace"),
+    LegacyVariable::same("PL_HOST_IP", "host_ip"),
+    LegacyVariable::same("PL_POD_IP", "pod_ip"),
+    LegacyVariable::same("PL_MD_ETCD_SERVER", "etcd_endpoints"),
+    LegacyVariable::same("PL_CLOUD_ADDR", "cloud_addr"),
+    LegacyVariable::same("PL_CLUSTER_ID", "cluster_id"),
+    LegacyVariable::same("PL_CLUSTER_NAME", "cluster_name"),
+    LegacyVariable::same("PL_DEPLOY_KEY", "deploy_key"),
 ];
 
 /// Parses the process's arguments. Values come from flags, else from our variables, else from the original's, else from defaults.
@@ -81,7 +88,8 @@ fn with_legacy(mut command: Command, get: &dyn Fn(&str) -> Option<String>) -> (C
 fn set_default(command: Command, flag: &'static str, value: &str, taken: &mut bool) -> Command {
     let command = if command.get_arguments().any(|argument| argument.get_id() == flag) {
         *taken = true;
-        command.mut_arg(flag, |argument| argument.required(false).default_value(value.to_owned()))
+        // It may be a secret, and help shows defaults.
+        command.mut_arg(flag, |argument| argument.required(false).default_value(value.to_owned()).hide_default_value(true))
     } else {
         command
     };
