@@ -207,7 +207,8 @@ impl Stream for Consumer {
             state.reader = Some(cx.waker().clone());
         }
         drop(state);
-        if matches!(polled, Poll::Ready(None)) {
+        // A status is the last word, after which nobody asks for more.
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.over = true;
             delivery.end();
         }
@@ -303,6 +304,18 @@ mod tests {
             senders.push(sender);
         }
         assert_eq!(senders.iter().map(mpsc::Sender::is_closed).collect::<Vec<_>>(), [true, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_query_that_has_said_its_last_word_waits_for_nobody() {
+        let deliveries = Arc::new(Deliveries::new(ARGS));
+        let (sender, receiver) = mpsc::channel(8);
+        let (delivery, mut consumer) = deliveries.add(id(1), receiver);
+        sender.send(Err(Status::internal("broken"))).await.unwrap();
+        assert_eq!(next(&mut consumer).await, Some(Err(tonic::Code::Internal)));
+        drop(consumer);
+        delivery.keep(ARGS).await;
+        assert!(sender.is_closed());
     }
 
     #[tokio::test(start_paused = true)]

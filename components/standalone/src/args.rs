@@ -44,6 +44,11 @@ pub struct RunArgs {
     #[arg(long, env = "PX_TLS_NAMES", value_delimiter = ',', value_name = "NAME")]
     pub tls_names: Vec<String>,
 
+    /// File of keys, one of which every call must show: a key or its sha256: hash on each line. Without it whoever reaches the address may
+    /// call.
+    #[arg(long, env = "PX_DIRECT_KEYS_FILE", value_name = "FILE")]
+    pub direct_keys_file: Option<PathBuf>,
+
     /// Most bytes of memory that running queries may use together; a query that needs more fails with an error.
     #[arg(long, env = "PX_QUERY_MEMORY_BYTES_MAX", default_value_t = 256 * 1024 * 1024, value_name = "BYTES")]
     pub query_memory_bytes_max: usize,

@@ -33,6 +33,9 @@ pub enum Error {
     /// The address cannot be served, or the certificates cannot be used.
     #[error(transparent)]
     Rpc(#[from] rpc::Error),
+    /// The file of keys cannot be used.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
     /// The node agent cannot start.
     #[error(transparent)]
     Pem(#[from] pem::Error),

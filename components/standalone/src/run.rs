@@ -2,12 +2,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agent::ProcessTables;
+use auth::ApiKeys;
 use collectors::{State, Status};
 use engine::{AgentFacts, Engine, EngineArgs};
 use funcs::{Environment, ProcessNames};
 use ids::{Asid, UnixNs, Upid};
 use pem::{Pem, Processes};
-use query_broker::{Broker, ClusterIdentity, ClusterState, LocalEngine};
+use query_broker::{Access, Broker, BrokerArgs, ClusterIdentity, ClusterState, LocalEngine};
 use rpc::{CertificateAuthority, Security};
 use service::Shell;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,10 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
 
 async fn serve(args: RunArgs, shell: Shell) -> Result<(), Error> {
     let identity = identity::open(&args.state_dir)?;
+    let access = match &args.direct_keys_file {
+        Some(path) => Access::keys(ApiKeys::open(path)?),
+        None => Access::anyone(),
+    };
     // First of all the address: whether it is free is known at once, and costs nothing.
     let security = security(&args)?;
     let listener = rpc::bind(args.listen, &security).await?;
@@ -48,7 +53,8 @@ async fn serve(args: RunArgs, shell: Shell) -> Result<(), Error> {
     let machine = Machine { asid: ASID, identity: identity.clone(), store: Arc::clone(pem.store()), started: now() };
     let agent = facts::agent(&identity.name, pem.statuses());
     let engine = LocalEngine::new(engine, now).facts(Arc::new(machine)).agent(agent);
-    let broker = Broker::new(Arc::new(engine), identity, shell.stop.clone(), shell.tasks.clone());
+    let broker_args = BrokerArgs { access, ..BrokerArgs::default() };
+    let broker = Broker::with(broker_args, (Arc::new(engine), identity), shell.stop.clone(), shell.tasks.clone());
     broker.set_state(state(pem.statuses()));
 
     let _ready = args.ready_file.as_deref().map(|path| ReadyFile::write(path, address)).transpose()?;

@@ -21,7 +21,7 @@ use crate::metadata::Metadata;
 use crate::process::unix_now;
 
 /// How often the store is read, beside whenever something changes: others may change it too, and it may have been away.
-const READ_EVERY: Duration = Duration::from_mins(1);
+const READ_EVERY: Duration = Duration::from_secs(15);
 
 /// Runs what is due.
 pub(crate) struct Runner {

@@ -21,8 +21,11 @@ use super::checksum::{checksum, script_id};
 use crate::metadata::Metadata;
 use crate::passthrough::wire;
 
-/// How long an answer of the control plane is awaited, and how long it is let alone after that. Reference: 2 min.
+/// How long an answer of the control plane is awaited. Reference: 2 min.
 const ANSWER_MAX: Duration = Duration::from_mins(2);
+
+/// How long everybody is let alone after a failure: the metadata service may be starting.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// A question is said again after this long, then after twice as long, and so on.
 const ASK_FIRST: Duration = Duration::from_secs(2);
@@ -57,7 +60,7 @@ impl ScriptSync {
         };
         while let Err(why) = self.all().await {
             tracing::debug!(why, "the control plane does not tell its scripts");
-            let quiet = tokio::time::sleep(ANSWER_MAX);
+            let quiet = tokio::time::sleep(AGAIN);
             tokio::pin!(quiet);
             loop {
                 tokio::select! {

@@ -19,7 +19,7 @@ use super::kelvins::Lease;
 use super::report;
 use crate::engine::{QueryEvent, RunFailure};
 
-/// Kelvins that a query is given to, one after the other.
+/// How often a query is given to a Kelvin: once more, to another one where there is another.
 const ATTEMPTS_MAX: usize = 2;
 
 /// Dropping it hangs up, by which Kelvin and the agents end the query.
@@ -30,6 +30,7 @@ pub(super) struct Call {
     streams: bool,
     /// Kelvins that were lost, and how.
     lost: BTreeMap<AgentId, String>,
+    attempts: usize,
     /// The last of them is of another version.
     mismatch: bool,
     running: Option<Running>,
@@ -61,7 +62,7 @@ enum Lost {
 impl Call {
     pub(super) fn new(shared: Arc<Shared>, work: Work, (id, streams): (QueryId, bool)) -> Call {
         let (lost, ready) = (BTreeMap::new(), VecDeque::new());
-        Call { shared, work, id, streams, lost, mismatch: false, running: None, rows_sent: false, ready, done: false }
+        Call { shared, work, id, streams, lost, attempts: 0, mismatch: false, running: None, rows_sent: false, ready, done: false }
     }
 
     pub(super) fn events(self) -> BoxStream<'static, Result<QueryEvent, RunFailure>> {
@@ -121,9 +122,16 @@ impl Call {
     fn choose(&self) -> Result<Running, Lost> {
         let view = self.shared.tracker.view().unwrap_or_else(|| Arc::clone(&self.work.view));
         let without: BTreeSet<_> = self.lost.keys().copied().collect();
-        let chosen = self.shared.kelvins.choose(&view, &without).map_err(|error| Lost::Query(RunFailure::Internal(chain(&error))))?;
+        let choose = |without: &BTreeSet<AgentId>| {
+            self.shared.kelvins.choose(&view, without).map_err(|error| Lost::Query(RunFailure::Internal(chain(&error))))
+        };
+        // The only one may be back already: what was lost is perhaps no more than its last connection.
+        let chosen = match choose(&without)? {
+            None if !without.is_empty() => choose(&BTreeSet::new())?,
+            chosen => chosen,
+        };
         let Some(kelvin) = chosen else { return Err(Lost::Query(self.nobody())) };
-        tracing::debug!(kelvin = %kelvin.id, attempt = self.lost.len() + 1, agents = self.work.asked.len(), "given to a Kelvin");
+        tracing::debug!(kelvin = %kelvin.id, attempt = self.attempts + 1, agents = self.work.asked.len(), "given to a Kelvin");
         Ok(Running { kelvin, answers: None, schemas: BTreeMap::new() })
     }
 
@@ -143,7 +151,8 @@ impl Call {
         tracing::warn!(kelvin = %kelvin.id, why, "a Kelvin was lost before it had sent rows");
         self.mismatch = mismatch;
         self.lost.insert(kelvin.id, why);
-        if self.lost.len() >= ATTEMPTS_MAX { Err(self.nobody()) } else { Ok(()) }
+        self.attempts += 1;
+        if self.attempts >= ATTEMPTS_MAX { Err(self.nobody()) } else { Ok(()) }
     }
 
     fn nobody(&self) -> RunFailure {

@@ -1,6 +1,8 @@
 //! A cluster whose metadata service and Kelvins say what a test tells them to, over real gRPC with real certificates, and a real broker.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "each test binary uses its part")]
 
+pub mod store;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -15,7 +17,10 @@ use api::table_store::schemapb::{Relation as WireRelation, relation::ColumnInfo}
 use api::uuidpb::Uuid;
 use api::vizier::messages::{AgentDataInfo, CollectorState, CollectorStates};
 use api::vizier::services::metadata::agent_update::Update;
+use api::vizier::services::metadata::cron_script_store_service_server::CronScriptStoreServiceServer;
+use api::vizier::services::metadata::metadata_config_service_server::MetadataConfigServiceServer;
 use api::vizier::services::metadata::metadata_service_server::{MetadataService, MetadataServiceServer};
+use api::vizier::services::metadata::metadata_tracepoint_service_server::MetadataTracepointServiceServer;
 use api::vizier::services::metadata::{
     AgentInfoRequest, AgentInfoResponse, AgentUpdate, AgentUpdatesRequest, AgentUpdatesResponse, SchemaRequest, SchemaResponse,
     WithPrefixKeyRequest, WithPrefixKeyResponse,
@@ -338,6 +343,7 @@ pub struct MetadataServer {
     pub said: Said,
     /// Shown by those who called.
     pub tokens: Arc<Mutex<Vec<String>>>,
+    pub store: store::Store,
 }
 
 pub async fn metadata(certificates: &Certificates) -> MetadataServer {
@@ -347,8 +353,14 @@ pub async fn metadata(certificates: &Certificates) -> MetadataServer {
 pub async fn metadata_at(certificates: &Certificates, address: SocketAddr, said: Said) -> MetadataServer {
     let tokens: Arc<Mutex<Vec<String>>> = Arc::default();
     let service = Metadata { said: said.clone(), tokens: Arc::clone(&tokens) };
-    let routes = tonic::service::Routes::new(MetadataServiceServer::new(service));
-    MetadataServer { server: Server::start(certificates.peer(), address, routes).await, said, tokens }
+    let store = store::Store::default();
+    let mut routes = tonic::service::RoutesBuilder::default();
+    routes
+        .add_service(MetadataServiceServer::new(service))
+        .add_service(MetadataTracepointServiceServer::new(store.clone()))
+        .add_service(MetadataConfigServiceServer::new(store.clone()))
+        .add_service(CronScriptStoreServiceServer::new(store.clone()));
+    MetadataServer { server: Server::start(certificates.peer(), address, routes.routes()).await, said, tokens, store }
 }
 
 /// A broker as its binary runs it.
