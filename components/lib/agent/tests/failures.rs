@@ -403,3 +403,27 @@ async fn an_agent_that_is_not_known_is_missing_and_a_plan_that_is_none_is_refuse
     assert_eq!(fleet.coordinator.running(), 0);
     fleet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_for_older_or_newer_plans_is_refused_with_both_versions() {
+    use prost::Message;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let fleet = fleet(1, 10, Options::default()).await;
+    for version in ["vizier 0.0.1 datafusion 55.2", "vizier 99.0.0 datafusion 60.0", ""] {
+        let socket = tokio::net::TcpStream::connect(fleet.hub_address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(fleet.tls.client());
+        let mut stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+        let hello = api::internal::Hello { agent_id: vec![4; 16], plan_version: version.to_owned() }.encode_to_vec();
+        stream.write_all(&(hello.len() as u16).to_be_bytes()).await.unwrap();
+        stream.write_all(&hello).await.unwrap();
+        let length = stream.read_u16().await.unwrap();
+        let mut reply = vec![0; usize::from(length)];
+        stream.read_exact(&mut reply).await.unwrap();
+        let reply = api::internal::HelloReply::decode(reply.as_slice()).unwrap();
+        let ours = engine::distributed::PLAN_VERSION;
+        assert_eq!(reply.refusal, format!("the agent's plans are of `{version}`, this Kelvin's of `{ours}`"));
+    }
+    refusals(&fleet, 3).await;
+    assert_eq!(fleet.hub.agents(), fleet.agents());
+    fleet.stop().await;
+}

@@ -13,7 +13,7 @@ use engine::Error;
 use engine::distributed::{CoordinatorArgs, DistributedExecution, QuerySpec};
 use support::{Fleet, NEVER, Options, Row, empty_store, fill};
 
-const ALL: &str = "import px\npx.display(px.DataFrame('a'))\n";
+const ALL: &str = "#px:set max_output_rows_per_table=1000000\nimport px\npx.display(px.DataFrame('a'))\n";
 /// Only as long as a test has to wait for it.
 const SILENCE_MAX: Duration = Duration::from_millis(300);
 

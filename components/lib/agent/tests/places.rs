@@ -51,6 +51,10 @@ fn pod(number: i64) -> String {
 
 /// All functions, and three that know something in one place only.
 fn registry(place: Place) -> Arc<FunctionRegistry> {
+    marked(place, |runs_on| runs_on)
+}
+
+fn marked(place: Place, mark: fn(RunsOn) -> RunsOn) -> Arc<FunctionRegistry> {
     let mut registry = FunctionRegistry::clone(&functions());
     let wrong = || WRONG.to_owned();
     let pod_name = move |number| match place {
@@ -62,7 +66,7 @@ fn registry(place: Place) -> Arc<FunctionRegistry> {
     let mut add = |name: &'static str, arg: DataType, runs_on: RunsOn, udf: ScalarUDF| {
         let lower = ScalarLower::Udf(Arc::new(udf));
         let (init_args, args, returns) = (Vec::new(), vec![arg], DataType::String);
-        registry.add_scalar(ScalarFunction { name, init_args, args, returns, semantic: SemanticRule::None, lower, runs_on });
+        registry.add_scalar(ScalarFunction { name, init_args, args, returns, semantic: SemanticRule::None, lower, runs_on: mark(runs_on) });
     };
     add("upid_to_pod_name", DataType::Int64, RunsOn::Pem, of_number("px_upid_to_pod_name", pod_name));
     add("id_of", DataType::String, RunsOn::Kelvin, of_text("px_id_of", of_kelvin));
@@ -137,7 +141,10 @@ async fn a_function_where_nobody_knows_is_refused_by_name() {
         (after, "px.upid_to_pod_name must execute before blocking nodes such as limit, agg, and join"),
         (of_the_other, "px.args_of runs on the nodes"),
     ] {
-        let error = fleet.run(&script(lines)).await.unwrap_err();
+        // The compiler would refuse it first, if it knew.
+        let functions = marked(Place::Coordinator, |_| RunsOn::Anywhere);
+        let compiled = support::compile(&script(lines), &fleet.catalog(), &functions);
+        let error = fleet.run_spec(&compiled, fleet.spec(&compiled)).await.unwrap_err();
         assert!(matches!(error, Error::Misplaced { .. }) && error.to_string().starts_with(text), "{error:?}");
         assert_eq!(error.fault(), Fault::Script);
     }

@@ -18,11 +18,14 @@ impl Waiting {
     }
 
     pub(crate) fn register(&self, place: u64, waker: &Waker) {
-        self.wakers.lock().insert(place, waker.clone());
+        let before = self.wakers.lock().insert(place, waker.clone());
+        // Not under the lock: with its waker a task may go, and with it a cursor.
+        drop(before);
     }
 
     pub(crate) fn forget(&self, place: u64) {
-        self.wakers.lock().remove(&place);
+        let waker = self.wakers.lock().remove(&place);
+        drop(waker);
     }
 
     /// Costs the writer what it takes to put a task into a queue, for each reader.
