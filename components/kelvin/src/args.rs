@@ -1,10 +1,13 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent::NodeArgs;
+use bus::NatsArgs;
 use clap::Parser;
 use engine::distributed::{CoordinatorArgs, SpillArgs};
-use service::{ServiceArgs, Settings};
+use rpc::TlsArgs;
+use service::{HttpArgs, ServiceArgs, Settings};
 
 /// Coordinates queries: asks the agents that have dialled for their part, does the rest, streams the rows to the query broker.
 #[derive(Debug, Clone, Parser)]
@@ -18,19 +21,31 @@ pub struct Args {
     #[arg(long, env = "PX_KELVIN_AGENTS_LISTEN", default_value = "127.0.0.1:51211", value_name = "ADDR")]
     pub agents_listen: SocketAddr,
 
-    /// Certificate of the authority that has signed those of all parts of this Vizier.
-    #[arg(long, env = "PX_TLS_CA_CERT", value_name = "FILE")]
-    pub tls_ca_cert: PathBuf,
+    /// How it shows itself.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
-    /// This Kelvin's certificate.
-    #[arg(long, env = "PX_TLS_CERT", value_name = "FILE")]
-    pub tls_cert: PathBuf,
+    /// Name by which agents and the broker check its certificate.
+    #[arg(long, env = "PX_TLS_SERVER_NAME", default_value = "localhost", value_name = "NAME")]
+    pub tls_server_name: String,
 
-    /// Its private key.
-    #[arg(long, env = "PX_TLS_KEY", value_name = "FILE")]
-    pub tls_key: PathBuf,
+    /// Address by which agents and the broker reach it; by default that of the listeners, or the machine's where they take any.
+    #[arg(long, env = "PX_POD_IP", value_name = "IP")]
+    pub pod_ip: Option<IpAddr>,
 
-    /// File that is written, with the broker's and the agents' address as its two lines, once both are served.
+    /// Where it runs.
+    #[command(flatten)]
+    pub node: NodeArgs,
+
+    /// The bus. Without --nats-url it registers nowhere, and serves whoever knows its addresses.
+    #[command(flatten)]
+    pub nats: Option<NatsArgs>,
+
+    /// Where it tells how it does.
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    /// File that is written once all is served: the broker's and the agents' address as its lines, then that of /healthz if that is served.
     #[arg(long, env = "PX_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 

@@ -8,7 +8,13 @@ pub enum Error {
     /// A certificate, or the broker's listener.
     #[error(transparent)]
     Rpc(#[from] rpc::Error),
-    /// The compute threads.
+    /// The bus has settings with which it cannot be used.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// The address for health and metrics.
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    /// The compute threads, or the metadata service does not want this process.
     #[error(transparent)]
     Agent(#[from] agent::Error),
     /// The folder for spilled rows.

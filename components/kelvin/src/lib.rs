@@ -4,11 +4,13 @@
 //! query broker ── gRPC: ExecutePlan, Cancel ──▶ service ──▶ engine's Coordinator ──▶ rows, missing agents, statistics
 //!                                                                │ tasks of the plan
 //! agents ── dial, mutual TLS ──▶ agent's Hub ◀───────────────────┘
+//! metadata service ◀── bus: registration, heartbeats ── agent's Membership, so that agents and broker know where it is
 //! ```
 
 mod args;
 mod error;
 mod grpc;
+mod metrics;
 mod query;
 mod request;
 mod run;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use collectors::{Collector, Collectors, Settings, State, Status, WayChoice};
+use engine::EventsLost;
 use ids::{Asid, Upid};
 use table_store::{Budget, TableStore};
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::args::{Capture, PemArgs};
 use crate::collect::CollectLoop;
 use crate::error::Error;
-use crate::processes::Processes;
+use crate::processes::{ProcessObserver, Processes};
 
 /// How often hot batches are sealed: the original compacts once a minute, which leaves a minute of traffic uncompressed.
 const SEAL_PERIOD: Duration = Duration::from_secs(1);
@@ -23,6 +24,7 @@ pub struct Pem {
     store: Arc<TableStore>,
     processes: Processes,
     statuses: Arc<[Status]>,
+    events_lost: EventsLost,
 }
 
 impl Pem {
@@ -34,6 +36,11 @@ impl Pem {
     /// The names of the node's processes.
     pub fn processes(&self) -> &Processes {
         &self.processes
+    }
+
+    /// Events that never became rows.
+    pub fn events_lost(&self) -> &EventsLost {
+        &self.events_lost
     }
 
     /// What each collector came to.
@@ -48,6 +55,16 @@ impl Pem {
 /// # Errors
 /// The budget of the tables does not add up, or a thread cannot be made.
 pub fn start(args: &PemArgs, asid: Asid, stop: &CancellationToken, tasks: &TaskTracker) -> Result<Pem, Error> {
+    start_observed(args, asid, None, (stop, tasks))
+}
+
+/// The same, for somebody who is told of processes.
+pub(crate) fn start_observed(
+    args: &PemArgs,
+    asid: Asid,
+    observer: Option<ProcessObserver>,
+    (stop, tasks): (&CancellationToken, &TaskTracker),
+) -> Result<Pem, Error> {
     let budget =
         Budget { total_bytes: args.table_store_bytes_max, http_events_percent: args.table_store_http_events_percent, ..Budget::default() };
     let store = Arc::new(TableStore::new(&budget).map_err(Error::Tables)?);
@@ -55,7 +72,9 @@ pub fn start(args: &PemArgs, asid: Asid, stop: &CancellationToken, tasks: &TaskT
     let Collectors { statuses, source } = collect(args, asid);
     log(&statuses);
     let own = own_upid(asid);
-    let collect = CollectLoop::new(args, own, asid, source, Arc::clone(&store), processes.clone(), &statuses);
+    let events_lost = EventsLost::default();
+    let named = (processes.clone(), events_lost.clone(), observer);
+    let collect = CollectLoop::new(args, own, asid, source, Arc::clone(&store), named, &statuses);
     let stop_thread = stop.clone();
     let (ended, has_ended) = oneshot::channel::<()>();
     std::thread::Builder::new()
@@ -68,7 +87,7 @@ pub fn start(args: &PemArgs, asid: Asid, stop: &CancellationToken, tasks: &TaskT
     // Owned by the tracker like any task: it is over when the thread is, however that ends.
     tasks.spawn(async move { has_ended.await.unwrap_or_default() });
     tasks.spawn(seal(Arc::clone(&store), stop.clone()));
-    Ok(Pem { store, processes, statuses: statuses.into() })
+    Ok(Pem { store, processes, statuses: statuses.into(), events_lost })
 }
 
 fn collect(args: &PemArgs, asid: Asid) -> Collectors {
@@ -127,7 +146,7 @@ fn own_upid(asid: Asid) -> Upid {
 }
 
 /// Field 22 of `/proc/PID/stat`. The name, in parentheses, may hold anything: fields are counted from its end.
-fn start_ticks(stat: &str) -> Option<u64> {
+pub(crate) fn start_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(19)?.parse().ok()
 }

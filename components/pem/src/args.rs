@@ -1,7 +1,64 @@
-use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+use agent::NodeArgs;
+use bus::NatsArgs;
+use clap::{Args as ClapArgs, Parser, ValueEnum};
+use rpc::TlsArgs;
+use service::{HttpArgs, ServiceArgs, Settings};
+
+/// Node agent: sees what the programs of a machine do, keeps it in tables, and lets the Kelvins of its Vizier read them.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "vizier-pem", version)]
+pub struct Args {
+    /// Where it runs.
+    #[command(flatten)]
+    pub node: NodeArgs,
+
+    /// The bus.
+    #[command(flatten)]
+    pub nats: NatsArgs,
+
+    /// How it shows itself.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    /// What it captures.
+    #[command(flatten)]
+    pub pem: PemArgs,
+
+    /// Threads that make rows for queries. Connections are served by others.
+    #[arg(long, env = "PX_COMPUTE_THREADS", default_value_t = 2, value_name = "NUMBER")]
+    pub compute_threads: usize,
+
+    /// Most bytes of memory that one query may use here.
+    #[arg(long, env = "PX_QUERY_MEMORY_BYTES_MAX", default_value_t = 128 * 1024 * 1024, value_name = "BYTES")]
+    pub query_memory_bytes_max: usize,
+
+    /// Most bytes of memory that all queries may use here together.
+    #[arg(long, env = "PX_MEMORY_BYTES_MAX", default_value_t = 256 * 1024 * 1024, value_name = "BYTES")]
+    pub memory_bytes_max: usize,
+
+    /// File that is written once it is registered and captures: its id and its number as lines, then the address of /healthz if that is served.
+    #[arg(long, env = "PX_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Where it tells how it does.
+    #[command(flatten)]
+    pub http: HttpArgs,
+
+    /// The shell's part.
+    #[command(flatten)]
+    pub service: ServiceArgs,
+}
+
+impl Settings for Args {
+    fn service(&self) -> &ServiceArgs {
+        &self.service
+    }
+}
 
 /// What the node agent can be told.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, ClapArgs)]
 pub struct PemArgs {
     /// Most bytes of table data this node keeps; the oldest batches go first.
     #[arg(long, env = "PX_TABLE_STORE_BYTES_MAX", default_value_t = 1280 * 1024 * 1024, value_name = "BYTES")]

@@ -9,6 +9,8 @@ pub(crate) struct Clock {
 }
 
 const NS_PER_S: i64 = 1_000_000_000;
+/// `USER_HZ` is 100 on every Linux we run on.
+const TICK_NS: i64 = 10_000_000;
 
 impl Clock {
     pub(crate) fn read() -> Clock {
@@ -34,6 +36,13 @@ impl Clock {
 pub(crate) fn now() -> MonoNs {
     let time = clock_gettime(ClockId::Monotonic);
     MonoNs((time.tv_sec.saturating_mul(NS_PER_S).saturating_add(time.tv_nsec)) as u64)
+}
+
+/// When a process started that did so many ticks of 10 ms after the boot, by the wall clock as it is now.
+pub(crate) fn wall_of_ticks(ticks: u64) -> UnixNs {
+    let ns = |time: rustix::time::Timespec| time.tv_sec.saturating_mul(NS_PER_S).saturating_add(time.tv_nsec);
+    let booted = ns(clock_gettime(ClockId::Realtime)) - ns(clock_gettime(ClockId::Boottime));
+    UnixNs(booted.saturating_add(i64::try_from(ticks).unwrap_or(i64::MAX).saturating_mul(TICK_NS)))
 }
 
 #[cfg(test)]

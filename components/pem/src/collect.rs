@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use collectors::{ProcessEvent, Source, SourceEvent, State, Status as CollectorStatus};
+use collectors::{Counter, ProcessEvent, Source, SourceEvent, State, Status as CollectorStatus};
 use conntrack::Event;
+use engine::EventsLost;
 use ids::{Asid, MonoNs, Upid};
 use table_store::TableStore;
 use tables::Table;
@@ -16,7 +17,7 @@ use crate::args::PemArgs;
 use crate::clock::{self, Clock};
 use crate::losses::LossReport;
 use crate::pipeline::{Pipeline, Status};
-use crate::processes::{Processes, join_arguments};
+use crate::processes::{ProcessNews, ProcessObserver, Processes, join_arguments};
 
 /// How long the thread waits for the ring at most. Timers of the tracker run as often.
 const READ_WAIT: Duration = Duration::from_millis(20);
@@ -34,6 +35,8 @@ pub(crate) struct CollectLoop {
     processes: Processes,
     asid: Asid,
     losses: LossReport,
+    events_lost: EventsLost,
+    observer: Option<ProcessObserver>,
     conn_stats: Timer,
     flush: Timer,
     loss: Timer,
@@ -67,7 +70,7 @@ impl CollectLoop {
         asid: Asid,
         source: Option<Source>,
         store: Arc<TableStore>,
-        processes: Processes,
+        (processes, events_lost, observer): (Processes, EventsLost, Option<ProcessObserver>),
         statuses: &[CollectorStatus],
     ) -> CollectLoop {
         let now = clock::now();
@@ -82,6 +85,8 @@ impl CollectLoop {
             processes,
             asid,
             losses: LossReport::default(),
+            events_lost,
+            observer,
             conn_stats: Timer::new(Duration::from_millis(args.conn_stats_period_ms), now),
             flush: Timer::new(Duration::ZERO, now),
             loss: Timer::new(LOSS_PERIOD, now),
@@ -108,13 +113,14 @@ impl CollectLoop {
     fn read(&mut self, wait: Duration) -> bool {
         let Some(source) = &mut self.source else { return false };
         let now = OnceCell::new();
-        let (pipeline, processes, asid) = (&mut self.pipeline, &self.processes, self.asid);
+        let (pipeline, asid) = (&mut self.pipeline, self.asid);
+        let known = Known { processes: &self.processes, observer: self.observer.as_ref() };
         let read = source.read(wait, &mut |event| {
             // One look at the clock a batch, and after the wait.
             let now = *now.get_or_init(clock::now);
             match event {
                 SourceEvent::Socket(event) => pipeline.socket_event(&event, now),
-                SourceEvent::Process(event) => process_event(pipeline, processes, asid, &event),
+                SourceEvent::Process(event) => process_event(pipeline, known, asid, &event),
             }
         });
         if let Err(error) = read {
@@ -155,8 +161,9 @@ impl CollectLoop {
 
     fn tell_losses(&mut self, now: MonoNs) {
         let Some(source) = &self.source else { return };
-        let metrics = self.pipeline.tracker_metrics();
-        let Some(loss) = self.losses.update(&source.losses(), &metrics) else { return };
+        let (losses, metrics) = (source.losses(), self.pipeline.tracker_metrics());
+        self.events_lost.set(losses.get(Counter::RingLostRecords));
+        let Some(loss) = self.losses.update(&losses, &metrics) else { return };
         tracing::warn!(what = loss.text, "lost");
         self.pipeline.collector_status(now, "socket data", Status::ResourceUnavailable, &loss.text, &loss.context);
     }
@@ -199,19 +206,41 @@ fn tell_status(pipeline: &mut Pipeline, now: MonoNs, status: &CollectorStatus) {
     }
 }
 
-fn process_event(pipeline: &mut Pipeline, processes: &Processes, asid: Asid, event: &ProcessEvent<'_>) {
+/// Who wants to know of processes.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    processes: &'a Processes,
+    observer: Option<&'a ProcessObserver>,
+}
+
+impl Known<'_> {
+    fn learn(self, upid: Upid, cmdline: &str) {
+        self.processes.learn(upid, cmdline);
+        self.tell(|| ProcessNews::Started { upid, cmdline: cmdline.to_owned() });
+    }
+
+    fn tell(self, news: impl FnOnce() -> ProcessNews) {
+        if let Some(observer) = self.observer {
+            observer(news());
+        }
+    }
+}
+
+fn process_event(pipeline: &mut Pipeline, known: Known<'_>, asid: Asid, event: &ProcessEvent<'_>) {
     match event {
         ProcessEvent::Seen(process) => {
-            if !processes.is_known(process.upid) {
-                processes.learn(process.upid, &read_cmdline(process.upid.pid()).unwrap_or_else(|| lossy(process.comm)));
+            if !known.processes.is_known(process.upid) {
+                known.learn(process.upid, &read_cmdline(process.upid.pid()).unwrap_or_else(|| lossy(process.comm)));
             }
         }
         ProcessEvent::Exec { process, command_line } => {
             let line = join_arguments(command_line);
-            processes.learn(process.upid, if line.is_empty() { std::str::from_utf8(process.comm).unwrap_or("") } else { &line });
+            known.learn(process.upid, if line.is_empty() { std::str::from_utf8(process.comm).unwrap_or("") } else { &line });
         }
         ProcessEvent::Exit { process, at, comm, code, signal } => {
             debug_assert_eq!(process.asid(), asid);
+            let ended = pipeline.wall(*at);
+            known.tell(|| ProcessNews::Ended { upid: *process, ended });
             pipeline.process_exited(*at, *process, code.map_or(0, i64::from), signal.map_or(0, i64::from), &lossy(comm));
         }
     }

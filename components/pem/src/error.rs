@@ -13,4 +13,25 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A certificate.
+    #[error(transparent)]
+    Rpc(#[from] rpc::Error),
+    /// The bus has settings with which it cannot be used, or is closed.
+    #[error(transparent)]
+    Bus(#[from] bus::Error),
+    /// The compute threads, or the metadata service does not want this process.
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    /// The address for health and metrics.
+    #[error(transparent)]
+    Service(#[from] service::Error),
+    /// The ready file.
+    #[error("cannot write {}", path.display())]
+    ReadyFile {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }

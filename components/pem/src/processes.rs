@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use ids::Upid;
+use ids::{UnixNs, Upid};
 use parking_lot::RwLock;
 
 /// Most processes whose names are kept. The oldest go first; at 300 bytes each this is 10 MB.
@@ -12,6 +12,28 @@ const PROCESSES_MAX: usize = 32_768;
 
 /// Longest command line that is kept, in bytes; `exec` events carry no more.
 const CMDLINE_BYTES_MAX: usize = 1_024;
+
+/// Something that happened to a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProcessNews {
+    /// It was seen first, or runs another program now.
+    Started {
+        /// Which.
+        upid: Upid,
+        /// Its arguments, with spaces between them.
+        cmdline: String,
+    },
+    /// It is there no more.
+    Ended {
+        /// Which.
+        upid: Upid,
+        /// When.
+        ended: UnixNs,
+    },
+}
+
+/// Is told on the thread that reads the ring: it must not wait.
+pub(crate) type ProcessObserver = Arc<dyn Fn(ProcessNews) + Send + Sync>;
 
 /// Names of processes by UPID. Cheap to clone; all clones see the same.
 #[derive(Debug, Clone, Default)]

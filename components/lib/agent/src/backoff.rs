@@ -20,7 +20,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Before the next attempt after so many that failed: between half of the span and all of it.
-    pub(crate) fn delay(self, failed: u32, random: &mut impl Rng) -> Duration {
+    pub(crate) fn delay(self, failed: u32, random: &mut (impl Rng + ?Sized)) -> Duration {
         let span = self.first.saturating_mul(2_u32.saturating_pow(failed.saturating_sub(1))).min(self.max);
         span.mul_f64(random.gen_range(0.5..=1.0))
     }

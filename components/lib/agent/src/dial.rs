@@ -12,11 +12,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -24,6 +21,7 @@ use crate::compute::OnCompute;
 use crate::control::Control;
 use crate::hello::{read_reply, write_hello};
 use crate::hub::with_causes;
+use crate::io::{BoxIo, Connect, TlsOverTcp};
 use crate::{Backoff, Error, KeepAlive};
 
 /// From dialling to taken.
@@ -63,13 +61,20 @@ pub struct Dialer {
     agent: AgentId,
     worker: AgentWorker,
     compute: Handle,
-    tls: Arc<ClientConfig>,
+    connect: Arc<dyn Connect>,
+    /// Of the pauses.
+    seed: u64,
 }
 
 impl Dialer {
     /// `compute`: where rows are made; another runtime than the one that dials. All Kelvins are served the same worker.
     pub fn new(agent: AgentId, worker: AgentWorker, compute: Handle, tls: Arc<ClientConfig>) -> Self {
-        Self { agent, worker, compute, tls }
+        Self::over(agent, worker, compute, (Arc::new(TlsOverTcp(tls)), rand::random()))
+    }
+
+    /// As [`Self::new`], over connections that are made otherwise, with pauses that come from a seed.
+    pub fn over(agent: AgentId, worker: AgentWorker, compute: Handle, (connect, seed): (Arc<dyn Connect>, u64)) -> Self {
+        Self { agent, worker, compute, connect, seed }
     }
 
     /// Dials and serves, and dials again whenever the connection is over, until it is stopped.
@@ -77,11 +82,11 @@ impl Dialer {
     /// # Errors
     /// The server name cannot be one. Nothing else ends it: what goes wrong is logged, and told through `state`.
     pub async fn run(&self, args: &DialArgs, state: &watch::Sender<DialState>, stop: &CancellationToken) -> Result<(), Error> {
-        let name = ServerName::try_from(args.server_name.clone()).map_err(|_| Error::ServerName { name: args.server_name.clone() })?;
-        let mut random = StdRng::from_entropy();
+        ServerName::try_from(args.server_name.as_str()).map_err(|_| Error::ServerName { name: args.server_name.clone() })?;
+        let mut random = StdRng::seed_from_u64(self.seed);
         let mut failed: u32 = 0;
         loop {
-            let attempt = tokio::time::timeout(GREETING_MAX, self.greet(args, name.clone()));
+            let attempt = tokio::time::timeout(GREETING_MAX, self.greet(args));
             let greeted = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 greeted = attempt => greeted.unwrap_or_else(|_| Err(Error::Late { peer: args.address.clone() })),
@@ -109,13 +114,9 @@ impl Dialer {
         }
     }
 
-    async fn greet(&self, args: &DialArgs, name: ServerName<'static>) -> Result<TlsStream<TcpStream>, Error> {
+    async fn greet(&self, args: &DialArgs) -> Result<BoxIo, Error> {
         let peer = || args.address.clone();
-        let unreachable = |source| Error::Connect { address: peer(), source };
-        let socket = TcpStream::connect(&args.address).await.map_err(unreachable)?;
-        socket.set_nodelay(true).map_err(unreachable)?;
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let mut stream = connector.connect(name, socket).await.map_err(|source| Error::Handshake { peer: peer(), source })?;
+        let mut stream = self.connect.connect(&args.address, &args.server_name).await?;
         let hello = Hello { agent_id: self.agent.to_bytes().to_vec(), plan_version: PLAN_VERSION.to_owned() };
         let broken = |source| Error::Greeting { peer: peer(), source };
         write_hello(&mut stream, &hello).await.map_err(broken)?;
@@ -124,7 +125,7 @@ impl Dialer {
     }
 
     /// Until the connection is over.
-    async fn serve(&self, stream: TlsStream<TcpStream>, args: &DialArgs, stop: &CancellationToken) -> Result<(), Error> {
+    async fn serve(&self, stream: BoxIo, args: &DialArgs, stop: &CancellationToken) -> Result<(), Error> {
         let control = Control { queries: Arc::clone(self.worker.queries()) };
         let routes = Routes::new(self.worker.worker().into_worker_server()).add_service(AgentControlServer::new(control)).prepare();
         let service = TowerToHyperService::new(OnCompute { inner: routes, handle: self.compute.clone() });

@@ -1,6 +1,6 @@
 use std::io;
 
-/// Why a connection between an agent and Kelvin is not there.
+/// Why an agent does not belong to its Vizier, or a connection between it and Kelvin is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No threads to compute on.
@@ -68,4 +68,16 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The metadata service does not want this process.
+    #[error("the metadata service says that this agent must not go on: {reason}")]
+    Stopped {
+        /// Its words.
+        reason: String,
+    },
+    /// Nobody runs the membership any more.
+    #[error("the agent's membership has ended")]
+    Ended,
+    /// The bus carries nothing any more.
+    #[error("the bus does not carry messages")]
+    Bus(#[source] bus::Error),
 }

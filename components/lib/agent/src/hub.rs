@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,15 +14,15 @@ use ids::AgentId;
 use parking_lot::RwLock;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tonic::transport::Endpoint;
 
 use crate::hello::{read_hello, write_reply};
+use crate::io::BoxIo;
 use crate::link::PeerLink;
 use crate::{Error, KeepAlive};
 
@@ -59,6 +58,10 @@ pub struct HubCounts {
     pub taken: u64,
     /// Connections dropped: no TLS, another authority's certificate, no greeting, another version, one agent too many.
     pub refused: u64,
+    /// Bytes from agents: rows, partial results. Without what TLS adds.
+    pub received_bytes: u64,
+    /// Bytes to agents: plans, and that they may go on. Without what TLS adds.
+    pub sent_bytes: u64,
 }
 
 /// The connections that agents have dialled to this Kelvin.
@@ -73,6 +76,8 @@ struct Shared {
     connected: watch::Sender<usize>,
     taken: AtomicU64,
     refused: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -91,6 +96,8 @@ impl Hub {
             connected: watch::Sender::new(0),
             taken: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -108,8 +115,13 @@ impl Hub {
 
     /// What was seen so far.
     pub fn counts(&self) -> HubCounts {
-        let Shared { taken, refused, .. } = &*self.shared;
-        HubCounts { taken: taken.load(Ordering::Relaxed), refused: refused.load(Ordering::Relaxed) }
+        let Shared { taken, refused, received_bytes, sent_bytes, .. } = &*self.shared;
+        HubCounts {
+            taken: taken.load(Ordering::Relaxed),
+            refused: refused.load(Ordering::Relaxed),
+            received_bytes: received_bytes.load(Ordering::Relaxed),
+            sent_bytes: sent_bytes.load(Ordering::Relaxed),
+        }
     }
 
     /// Takes connections until it is stopped; then lets all of them go.
@@ -130,43 +142,56 @@ impl Hub {
                 }
             };
             let Ok(greeting) = Arc::clone(&greetings).try_acquire_owned() else {
-                self.refuse(peer, "too many connections greet at a time");
+                self.refuse(&peer.to_string(), "too many connections greet at a time");
                 continue;
             };
             let (hub, acceptor, stop) = (self.clone(), acceptor.clone(), stop.clone());
             self.shared.tasks.spawn(async move {
-                let taken = tokio::select! {
-                    () = stop.cancelled() => return,
-                    taken = tokio::time::timeout(GREETING_MAX, hub.take(socket, peer, &acceptor)) => taken,
+                let greeted = async {
+                    socket.set_nodelay(true).map_err(|source| Error::Greeting { peer: peer.to_string(), source })?;
+                    let stream = acceptor.accept(socket).await.map_err(|source| Error::Handshake { peer: peer.to_string(), source })?;
+                    hub.take(Box::new(stream), &peer.to_string()).await
                 };
-                drop(greeting);
-                match taken {
-                    Ok(Ok((agent, number, closed))) => hub.keep(agent, number, &closed, &stop).await,
-                    Ok(Err(error)) => hub.refuse(peer, &with_causes(&error)),
-                    Err(_) => hub.refuse(peer, "the greeting took too long"),
-                }
+                hub.greet(greeted, (&peer.to_string(), Some(greeting)), &stop).await;
             });
         }
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
 
+    /// Takes one connection that was made otherwise, and keeps it until it is over or the stop.
+    pub async fn serve_one(&self, io: BoxIo, peer: &str, stop: &CancellationToken) {
+        self.greet(self.take(io, peer), (peer, None), stop).await;
+    }
+
+    /// Waits for the greeting, which holds a place among those that greet, and keeps the connection until it is over.
+    async fn greet(
+        &self,
+        greeted: impl Future<Output = Result<(AgentId, u64, CancellationToken), Error>>,
+        (peer, place): (&str, Option<OwnedSemaphorePermit>),
+        stop: &CancellationToken,
+    ) {
+        let taken = tokio::select! {
+            () = stop.cancelled() => return,
+            taken = tokio::time::timeout(GREETING_MAX, greeted) => taken,
+        };
+        drop(place);
+        match taken {
+            Ok(Ok((agent, number, closed))) => self.keep(agent, number, &closed, stop).await,
+            Ok(Err(error)) => self.refuse(peer, &with_causes(&error)),
+            Err(_) => self.refuse(peer, "the greeting took too long"),
+        }
+    }
+
     /// Who comes and goes away is logged with its address: it may be a port scan, or a node with an old certificate.
-    fn refuse(&self, peer: SocketAddr, reason: &str) {
+    fn refuse(&self, peer: &str, reason: &str) {
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%peer, reason, "a connection was refused");
+        tracing::warn!(peer, reason, "a connection was refused");
     }
 
     /// Greets, and makes the connection the agent's.
-    async fn take(
-        &self,
-        socket: TcpStream,
-        address: SocketAddr,
-        acceptor: &TlsAcceptor,
-    ) -> Result<(AgentId, u64, CancellationToken), Error> {
-        let peer = || address.to_string();
-        socket.set_nodelay(true).map_err(|source| Error::Greeting { peer: peer(), source })?;
-        let mut stream = acceptor.accept(socket).await.map_err(|source| Error::Handshake { peer: peer(), source })?;
+    async fn take(&self, mut stream: BoxIo, address: &str) -> Result<(AgentId, u64, CancellationToken), Error> {
+        let peer = || address.to_owned();
         let hello = read_hello(&mut stream).await.map_err(|source| Error::Greeting { peer: peer(), source })?;
         let agent = <[u8; 16]>::try_from(hello.agent_id.as_slice()).map_err(|_| Error::Malformed { peer: peer() })?;
         let agent = AgentId::from_bytes(agent);
@@ -177,13 +202,13 @@ impl Hub {
             return Err(Error::Refused { peer: format!("agent {agent} at {address}"), reason: refusal });
         }
         let closed = CancellationToken::new();
-        let io = Watched { io: stream, _closed: closed.clone().drop_guard() };
+        let io = Watched { io: stream, shared: Arc::clone(&self.shared), _closed: closed.clone().drop_guard() };
         let channel = self.channel(io).await.map_err(|source| Error::Connection { peer: peer(), source: source.into() })?;
         let number = self.shared.taken.fetch_add(1, Ordering::Relaxed);
         let link = PeerLink { channel, closed: closed.clone() };
         let again = self.shared.peers.write().insert(agent, Peer { link, number }).is_some();
         self.tell();
-        tracing::info!(%agent, peer = %address, again, "an agent has dialled");
+        tracing::info!(%agent, peer = address, again, "an agent has dialled");
         Ok((agent, number, closed))
     }
 
@@ -262,21 +287,30 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Says when the connection is let go, by whoever held it last.
+/// Counts its bytes, and says when the connection is let go, by whoever held it last.
 struct Watched {
-    io: TlsStream<TcpStream>,
+    io: BoxIo,
+    shared: Arc<Shared>,
     _closed: DropGuard,
 }
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        let bytes = buffer.filled().len().saturating_sub(before);
+        self.shared.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        read
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.shared.sent_bytes.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,5 +1,6 @@
 //! Rows between Kelvin and the query broker: Arrow's own IPC messages inside ours.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use api::internal::{OutputRows, OutputSchema};
@@ -12,6 +13,9 @@ use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{MetadataVersion, root_as_message};
 use bytes::Bytes;
+use tonic::Status;
+
+use crate::hub::with_causes;
 
 /// Rows are cut into messages of about this size: small enough to be passed on while the next one is made.
 pub const ROWS_BYTES_MAX: usize = 1024 * 1024;
@@ -72,6 +76,16 @@ pub fn decode_rows(message: &OutputRows, schema: &SchemaRef) -> Result<RecordBat
     }
     let body = Buffer::from(Bytes::clone(&message.body));
     read_record_batch(&body, batch, Arc::clone(schema), &std::collections::HashMap::new(), None, &MetadataVersion::V5)
+}
+
+/// A status that a call to Kelvin ended with: UNAVAILABLE if the connection broke, as whatever HTTP/2 calls that. Then another Kelvin may be
+/// asked. What Kelvin itself has said stays as it is.
+pub fn of_kelvin(status: Status) -> Status {
+    // A status that came over the wire has no cause on this side.
+    match status.source() {
+        Some(cause) => Status::unavailable(format!("the connection with Kelvin broke: {}", with_causes(cause))),
+        None => status,
+    }
 }
 
 #[cfg(test)]
