@@ -24,6 +24,8 @@ pub(crate) struct Pipeline {
     clock: Clock,
     /// The agent itself, the process of the rows about its own state.
     own: Upid,
+    /// What the tracker decided since the last tick; at most one for each event.
+    verdicts: Vec<(SocketId, Verdict)>,
     http_events: Rows,
     conn_stats: Rows,
     proc_exit_events: Rows,
@@ -37,6 +39,7 @@ impl Pipeline {
             tracker: ConnTracker::new(Limits::default()),
             clock,
             own,
+            verdicts: Vec::new(),
             http_events: Rows::new(&tables::HTTP_EVENTS),
             conn_stats: Rows::new(&tables::CONN_STATS),
             proc_exit_events: Rows::new(&tables::PROC_EXIT_EVENTS),
@@ -52,15 +55,24 @@ impl Pipeline {
 
     pub(crate) fn socket_event(&mut self, event: &Event<'_>, now: MonoNs) {
         self.tracker.handle(event, now);
+        self.take_outputs();
     }
 
     /// Timers of the tracker; what it decided on is handed to `verdict`.
     pub(crate) fn tick(&mut self, now: MonoNs, mut verdict: impl FnMut(SocketId, Verdict)) {
         self.tracker.tick(now);
+        self.take_outputs();
+        for (socket, decided) in self.verdicts.drain(..) {
+            verdict(socket, decided);
+        }
+    }
+
+    /// After every event: a record becomes a row while its bytes are in the processor's caches, and its memory serves the next one.
+    fn take_outputs(&mut self) {
         while let Some(output) = self.tracker.poll() {
             match output {
                 Output::Record { endpoints, role, record: Record::Http(exchange), .. } => self.http_row(endpoints, role, &exchange),
-                Output::Verdict { socket, verdict: decided } => verdict(socket, decided),
+                Output::Verdict { socket, verdict } => self.verdicts.push((socket, verdict)),
             }
         }
     }

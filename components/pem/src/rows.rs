@@ -32,14 +32,18 @@ impl Column {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    /// The values so far, all of them of `rows` rows. Room for as many is made again: growing step by step would copy them all once more.
+    fn finish(&mut self, rows: usize) -> ArrayRef {
         match self {
-            Column::Boolean(b) => Arc::new(b.finish()),
-            Column::Int64(b) => Arc::new(b.finish()),
-            Column::Uint128(b) => Arc::new(b.finish()),
-            Column::Float64(b) => Arc::new(b.finish()),
-            Column::String(b) => Arc::new(b.finish()),
-            Column::Time64Ns(b) => Arc::new(b.finish()),
+            Column::Boolean(b) => Arc::new(std::mem::replace(b, BooleanBuilder::with_capacity(rows)).finish()),
+            Column::Int64(b) => Arc::new(std::mem::replace(b, Int64Builder::with_capacity(rows)).finish()),
+            Column::Uint128(b) => Arc::new(std::mem::replace(b, FixedSizeBinaryBuilder::with_capacity(rows, UINT128_BYTES)).finish()),
+            Column::Float64(b) => Arc::new(std::mem::replace(b, Float64Builder::with_capacity(rows)).finish()),
+            Column::String(b) => {
+                let bytes = b.values_slice().len();
+                Arc::new(std::mem::replace(b, StringBuilder::with_capacity(rows, bytes)).finish())
+            }
+            Column::Time64Ns(b) => Arc::new(std::mem::replace(b, TimestampNanosecondBuilder::with_capacity(rows)).finish()),
         }
     }
 }
@@ -82,8 +86,8 @@ impl Rows {
         if self.count == 0 {
             return Ok(None);
         }
-        self.count = 0;
-        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        let rows = std::mem::take(&mut self.count);
+        let arrays = self.columns.iter_mut().map(|column| column.finish(rows)).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), arrays).map(Some)
     }
 }

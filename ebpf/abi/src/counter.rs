@@ -30,6 +30,9 @@ impl Counter {
     /// How many there are.
     pub const COUNT: u32 = 11;
 
+    /// Words of a processor's entry: the counters, then how many bytes it has put into the ring since it looked at how much waits there.
+    pub const WORDS: u32 = Self::COUNT + 1;
+
     /// All of them, in the order of their index.
     pub const ALL: [Counter; Self::COUNT as usize] = [
         Counter::RingLostRecords,

@@ -4,6 +4,10 @@
 /// looks every 20 ms leaves 0.6 MiB in it: half a second of a stalled reader fits. User space maps it twice, so it counts twice there.
 pub const RING_BYTES: u32 = 16 << 20;
 
+/// Bytes that a processor puts into the ring between two looks at how much waits there (less where the ring is small): a look costs as much as
+/// copying a record. 256 processors have put in a quarter of the ring unseen, at most.
+pub const RING_UNSEEN_BYTES: u32 = 16 << 10;
+
 /// Sockets remembered at once unless settings say otherwise (least recently used leave first): twice what one process may open by default on large hosts,
 /// some 8 MiB of kernel memory.
 pub const SOCKETS_MAX: u32 = 1 << 16;

@@ -45,8 +45,12 @@ pub struct Socket {
     pub copied: Copied,
     /// Bits of [`socket_flag`].
     pub flags: u8,
+    /// The verdict as it was last looked up, and the epoch of that look: it holds until user space decides anything again.
+    pub verdict: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 2],
+    /// See `verdict`; 0 if it was never looked up.
+    pub verdict_epoch: u32,
 }
 
 /// Bytes copied of each direction.

@@ -10,6 +10,9 @@ use crate::ring::{self, Counters};
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
+/// Segments that are copied without steps; servers send a head and a body.
+const SEGMENTS_AT_ONCE: usize = 4;
+
 /// Smallest page of the machines we run on.
 const PAGE_BYTES: u32 = 4096;
 
@@ -171,8 +174,11 @@ pub unsafe fn copy<const MESSAGES: bool>(scratch: *mut Scratch, counters: *mut C
     // SAFETY: as promised.
     unsafe {
         let cursor = &raw mut (*scratch).cursor;
-        start::<MESSAGES>(scratch, wanted);
         set!(cursor, flags, flags);
+        if is_copied_at_once(scratch, wanted, flags) {
+            return emit(scratch, counters, flag::LAST);
+        }
+        start::<MESSAGES>(scratch, wanted);
         for _ in 0..limit::COPY_STEPS_MAX {
             if !step::<MESSAGES>(scratch, counters) {
                 break;
@@ -184,6 +190,60 @@ pub unsafe fn copy<const MESSAGES: bool>(scratch: *mut Scratch, counters: *mut C
             ring::add(counters, if unseen { Counter::UnseenBytes } else { Counter::VectorCutBytes }, left as u64);
         }
         emit(scratch, counters, flag::LAST);
+    }
+}
+
+/// Copies what fits a chunk, as most calls do, if it lies in one buffer or few segments and all of it is there. Else the steps do it from the beginning.
+#[inline(always)]
+unsafe fn is_copied_at_once(scratch: *mut Scratch, wanted: u32, flags: u32) -> bool {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let shape = get!(scratch, memory.shape);
+        // Of a message that others may follow, the caller looks at the segments that are left.
+        if wanted == 0 || wanted > limit::CHUNK_BYTES || flags & cursor_flag::IN_MESSAGES != 0 {
+            return false;
+        }
+        let cursor = &raw mut (*scratch).cursor;
+        set!(cursor, offset, 0);
+        set!(cursor, fill, 0);
+        set!(cursor, left, 0);
+        let address = get!(scratch, memory.address);
+        if shape == Shape::Buffer as u32 {
+            return is_segment_copied(scratch, address, wanted);
+        }
+        if shape != Shape::Vector as u32 {
+            return false;
+        }
+        let segments = get!(scratch, memory.count);
+        let mut vector = [0u64; 2 * SEGMENTS_AT_ONCE];
+        let bytes = if segments < SEGMENTS_AT_ONCE as u64 { segments as u32 * 16 } else { SEGMENTS_AT_ONCE as u32 * 16 };
+        if bpf_probe_read_user((&raw mut vector).cast(), clamp::<{ SEGMENTS_AT_ONCE as u32 * 16 }>(bytes), address as *const _) != 0 {
+            return false;
+        }
+        for at in 0..SEGMENTS_AT_ONCE {
+            let left = wanted.wrapping_sub(get!(cursor, fill));
+            if left == 0 || at as u64 >= segments {
+                break;
+            }
+            let length = vector[2 * at + 1];
+            let bytes = smaller(left, if length > left as u64 { left } else { length as u32 });
+            if bytes > 0 && !is_segment_copied(scratch, vector[2 * at], bytes) {
+                return false;
+            }
+        }
+        get!(cursor, fill) == wanted
+    }
+}
+
+/// Copies bytes behind what the chunk has, if all of them are there; they fit.
+#[inline(always)]
+unsafe fn is_segment_copied(scratch: *mut Scratch, address: u64, bytes: u32) -> bool {
+    // SAFETY: the offset is below a chunk, the length at most one, the room two.
+    unsafe {
+        let fill = get!(scratch, cursor.fill) & (limit::CHUNK_BYTES - 1);
+        let target = (&raw mut (*scratch).payload).cast::<u8>().add(fill as usize);
+        set!(scratch, cursor.fill, fill + bytes);
+        bpf_probe_read_user(target.cast(), clamp::<{ limit::CHUNK_BYTES }>(bytes), address as *const _) == 0
     }
 }
 

@@ -14,8 +14,8 @@ use crate::setting;
 #[map]
 static RING: RingBuf = RingBuf::with_byte_size(limit::RING_BYTES, 0);
 
-/// All counters of a CPU.
-pub type Counters = [u64; Counter::COUNT as usize];
+/// All counters of a CPU, and one for itself: [`Counter::WORDS`].
+pub type Counters = [u64; Counter::WORDS as usize];
 
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
@@ -55,11 +55,24 @@ pub fn count(counter: Counter, amount: u64) {
     }
 }
 
-/// Bytes that wait for the reader.
+/// Whether much waits for the reader. Looked at only now and then.
+///
+/// # Safety
+/// `counters` is what [`counters`] gave.
 #[inline(always)]
-fn waiting() -> u64 {
-    // SAFETY: a helper on a map.
-    unsafe { bpf_ringbuf_query((&raw const RING).cast_mut().cast(), BPF_RB_AVAIL_DATA as u64) }
+unsafe fn much_waits(counters: *mut Counters, bytes: u32) -> bool {
+    let wake_bytes = setting!(ring_wake_bytes);
+    let step = if wake_bytes / 16 < limit::RING_UNSEEN_BYTES { wake_bytes / 16 } else { limit::RING_UNSEEN_BYTES };
+    // SAFETY: as promised; the word behind the counters. A helper on a map.
+    unsafe {
+        let unseen = counters.cast::<u64>().add(Counter::COUNT as usize);
+        *unseen += bytes as u64;
+        if *unseen <= step as u64 {
+            return false;
+        }
+        *unseen = 0;
+        bpf_ringbuf_query((&raw const RING).cast_mut().cast(), BPF_RB_AVAIL_DATA as u64) > wake_bytes as u64
+    }
 }
 
 /// Wakes the reader: a connection moves much before anybody has said what to do with it.
@@ -76,7 +89,8 @@ pub fn wake() {
 /// `record` has as many bytes; `counters` is what [`counters`] gave.
 #[inline(always)]
 pub unsafe fn output_counted(counters: *mut Counters, record: *const u8, bytes: u32) {
-    let flags = if waiting() > setting!(ring_wake_bytes) as u64 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // SAFETY: as promised.
+    let flags = if unsafe { much_waits(counters, bytes) } { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: as promised; the verifier checks it.
     unsafe {
         if bpf_ringbuf_output((&raw const RING).cast_mut().cast(), record.cast_mut().cast(), bytes as u64, flags as u64) != 0 {

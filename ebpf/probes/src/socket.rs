@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! The sockets: found, opened, closed, counted.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns, macros::map, maps::LruHashMap};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::generated::bpf_ktime_get_ns,
+    macros::map,
+    maps::{Array, LruHashMap},
+};
 use ebpf_abi::{
     Closed, Copied, Counter, Header, Kind, Opened, Socket, SocketId, VERDICT_IGNORE, VerdictEntry, flag, limit,
     socket_flag::{ANNOUNCED, CLIENT, DATAGRAMS, FRESH, IGNORED, IPV6, SERVER},
@@ -21,6 +26,10 @@ static SOCKETS: LruHashMap<u64, Socket> = LruHashMap::with_max_entries(limit::SO
 /// What user space decided, by the same address.
 #[map]
 static VERDICTS: LruHashMap<u64, VerdictEntry> = LruHashMap::with_max_entries(limit::VERDICTS_MAX, 0);
+
+/// Counts the decisions of user space, from 1: as long as it stays, what was looked up in [`VERDICTS`] is so still.
+#[map]
+static VERDICT_EPOCH: Array<u32> = Array::with_max_entries(1, 0);
 
 /// `AF_INET`
 pub const INET: u16 = 2;
@@ -170,7 +179,9 @@ pub unsafe fn insert<K: Kernel>(
         receive_start: start.receive,
         copied: Copied { sent: 0, received: 0 },
         flags: flags | if family == INET6 { IPV6 } else { 0 },
-        reserved: [0; 7],
+        verdict: 0,
+        reserved: [0; 2],
+        verdict_epoch: 0,
     };
     let _ = SOCKETS.insert(&key, &value, policy);
     let entry = SOCKETS.get_ptr_mut(&key);
@@ -263,15 +274,21 @@ pub unsafe fn verdict(sk: *const u8, entry: *mut Socket) -> u32 {
         if (*entry).flags & IGNORED != 0 {
             return VERDICT_IGNORE;
         }
-        match VERDICTS.get(&(sk as u64)) {
-            Some(decided) if decided.opened_ns == (*entry).opened_ns => {
-                if decided.verdict == VERDICT_IGNORE {
-                    (*entry).flags |= IGNORED;
-                }
-                decided.verdict
-            }
-            _ => 0,
+        // Read before the verdict: one that is decided meanwhile is looked up with the next call.
+        let epoch = VERDICT_EPOCH.get_ptr(0).map_or(0, |epoch| epoch.read_volatile());
+        if epoch != 0 && (*entry).verdict_epoch == epoch {
+            return (*entry).verdict as u32;
         }
+        let decided = match VERDICTS.get(&(sk as u64)) {
+            Some(decided) if decided.opened_ns == (*entry).opened_ns => decided.verdict,
+            _ => 0,
+        };
+        if decided == VERDICT_IGNORE {
+            (*entry).flags |= IGNORED;
+        }
+        (*entry).verdict = decided as u8;
+        (*entry).verdict_epoch = epoch;
+        decided
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Sink {
     pub records: VecDeque<Record>,
     /// What happened beside records.
     pub counters: Counters,
+    /// What sessions have seen lately, which saves work.
+    pub(crate) heads: http::Heads,
 }
 
 macro_rules! counters {

@@ -84,6 +84,38 @@ fn bytes_without_an_end_take_no_more_memory_than_their_limit() {
 }
 
 #[test]
+fn fields_that_came_before_mean_the_same_again() {
+    let mut session = Session::new(Protocol::Http, Role::Server, Start::Fresh).unwrap();
+    let (mut sink, mut at) = (Sink::default(), 0);
+    let mut exchange = |request: &str, response: &str| {
+        for (direction, bytes) in [(Direction::Received, request), (Direction::Sent, response)] {
+            at += 1;
+            let chunk = Chunk { bytes: bytes.as_bytes(), at: MonoNs(at), process: Upid::NONE };
+            session.on_bytes(direction, chunk, MonoNs(at), &mut sink);
+        }
+        let protocols::Record::Http(exchange) = sink.records.pop_front().expect("an exchange");
+        (exchange.req_headers, exchange.req_body, exchange.resp_headers, exchange.resp_body, exchange.status, exchange.path)
+    };
+    for turn in 0..4 {
+        // Other first lines, other bodies; of the same fields a request makes other things than a response.
+        for (fields, body) in
+            [("Content-Length: 3\r\nb: 1\r\nA: \"2\"\r\n", "abc"), ("Transfer-Encoding: chunked\r\n", "1\r\nz\r\n0\r\n\r\n")]
+        {
+            let status = 200 + turn;
+            let told =
+                exchange(&format!("POST /{turn} HTTP/1.1\r\n{fields}\r\n{body}"), &format!("HTTP/1.1 {status} OK\r\n{fields}\r\n{body}"));
+            let (headers, shown) = match body {
+                "abc" => (r#"{"A":"\"2\"","b":"1","Content-Length":"3"}"#, "abc"),
+                _ => (r#"{"Transfer-Encoding":"chunked"}"#, "z"),
+            };
+            let unknown = "<removed: unknown content-type>";
+            let expected = (headers, shown, headers, unknown, status, format!("/{turn}"));
+            assert_eq!((&*told.0, &*told.1, &*told.2, &*told.3, told.4, told.5), expected);
+        }
+    }
+}
+
+#[test]
 fn a_script_of_nothing_is_refused() {
     assert!(Script::parse("# nothing\n").is_err());
 }

@@ -4,7 +4,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
 };
 use conntrack::{Counters, Verdict};
 use ebpf_abi::{Counter, VERDICT_IGNORE, VERDICT_TRACE};
@@ -17,13 +17,18 @@ use crate::{Settings, decode, error::Error, event::SourceEvent};
 pub const READ_RECORDS_MAX: usize = 1 << 16;
 
 type Counts = [u64; Counter::COUNT as usize];
+/// As the programs keep them.
+type Words = [u64; Counter::WORDS as usize];
 
 /// Where events come out. Dropping it detaches the programs.
 pub struct Source {
     ring: RingBuf<MapData>,
     sockets: HashMap<MapData, u64, [u8; size_of::<ebpf_abi::Socket>()]>,
     verdicts: HashMap<MapData, u64, [u64; 2]>,
-    counters: PerCpuArray<MapData, Counts>,
+    /// Tells the programs that something was decided.
+    verdict_epoch: Array<MapData, u32>,
+    epoch: u32,
+    counters: PerCpuArray<MapData, Words>,
     epoll: OwnedFd,
     asid: Asid,
     undecoded: u64,
@@ -42,6 +47,8 @@ impl Source {
             ring,
             sockets: map(&mut programs, "SOCKETS")?,
             verdicts: map(&mut programs, "VERDICTS")?,
+            verdict_epoch: map(&mut programs, "VERDICT_EPOCH")?,
+            epoch: 0,
             counters: map(&mut programs, "COUNTERS")?,
             epoll,
             asid: settings.asid,
@@ -88,17 +95,22 @@ impl Source {
     pub fn set_verdict(&mut self, socket: SocketId, verdict: Verdict) -> Result<(), Error> {
         let refused = |source| Error::Map { map: "VERDICTS", source };
         let number = match verdict {
-            Verdict::Unknown => {
-                return match self.verdicts.remove(&socket.address) {
-                    Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-                    Err(source) => Err(refused(source)),
-                };
-            }
-            Verdict::Trace => VERDICT_TRACE,
-            Verdict::Ignore => VERDICT_IGNORE,
+            Verdict::Unknown => None,
+            Verdict::Trace => Some(VERDICT_TRACE),
+            Verdict::Ignore => Some(VERDICT_IGNORE),
         };
-        // As `VerdictEntry` lies in memory: the time, then the verdict in the lower half of a word.
-        self.verdicts.insert(socket.address, [socket.opened.0, u64::from(number)], 0).map_err(refused)
+        let told = match number {
+            // As `VerdictEntry` lies in memory: the time, then the verdict in the lower half of a word.
+            Some(number) => self.verdicts.insert(socket.address, [socket.opened.0, u64::from(number)], 0),
+            None => match self.verdicts.remove(&socket.address) {
+                Err(MapError::KeyNotFound) => Ok(()),
+                outcome => outcome,
+            },
+        };
+        told.map_err(refused)?;
+        // Never 0, which means that nothing was looked up.
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.verdict_epoch.set(0, self.epoch, 0).map_err(|source| Error::Map { map: "VERDICT_EPOCH", source })
     }
 
     /// What has passed each of `sockets` so far; leaves out those that are closed or forgotten.

@@ -1,11 +1,13 @@
 use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig, Status};
+use memchr::memchr;
 
 use super::body::Framing;
 use super::content::{ContentType, Policy};
 use super::limits::{HEADERS_COLUMN_BYTES_MAX, HEADERS_MAX, TEXT_COLUMN_BYTES_MAX};
-use crate::text::{cut, lossy, push_json_string};
+use super::repeats::Repeats;
+use crate::text::{cut, lossy, push_json_string, push_json_word};
 
 /// A request's head: what the row needs of it, and how its body ends.
 #[derive(Debug)]
@@ -49,20 +51,41 @@ pub(super) enum Lengths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadHead;
 
-/// `bytes` is a whole head, the empty line included.
-pub(super) fn parse_request(bytes: &[u8]) -> Result<RequestHead, BadHead> {
-    let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+/// What was made of header fields that came lately.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    requests: Repeats<(Lengths, Policy)>,
+    responses: Repeats<(Lengths, Policy, ContentType)>,
+}
+
+/// The first line of a head, its end included, and the fields behind it, which mean the same behind any first line.
+fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
+    bytes.split_at(memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1))
+}
+
+/// `bytes` is a whole head, the empty line included, and begins with no empty line.
+pub(super) fn parse_request(bytes: &[u8], heads: &mut Heads) -> Result<RequestHead, BadHead> {
+    let (line, fields) = split(bytes);
+    let config = {
+        let mut config = ParserConfig::default();
+        config.allow_multiple_spaces_in_request_line_delimiters(true);
+        config
+    };
     let mut request = httparse::Request::new(&mut []);
-    let parsed = ParserConfig::default().allow_multiple_spaces_in_request_line_delimiters(true).parse_request_with_uninit_headers(
-        &mut request,
-        bytes,
-        &mut fields,
-    );
-    let (Ok(Status::Complete(_)), Some(method), Some(path), Some(minor_version)) = (parsed, request.method, request.path, request.version)
+    // The line alone is a head that goes on.
+    let parsed = config.parse_request(&mut request, line);
+    let (Ok(Status::Partial), Some(method), Some(path), Some(minor_version)) = (parsed, request.method, request.path, request.version)
     else {
         return Err(BadHead);
     };
-    let framing = match lengths(request.headers) {
+    let (headers, (lengths, policy)) = heads.requests.of(fields, || {
+        let mut places = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = config.parse_request_with_uninit_headers(&mut request, bytes, &mut places);
+        let Ok(Status::Complete(_)) = parsed else { return Err(BadHead) };
+        Ok((headers_json(request.headers), (lengths(request.headers), Policy::of_request(request.headers))))
+    })?;
+    let framing = match lengths {
         Lengths::Unsaid => Some(Framing::length(0)),
         Lengths::Length(length) => Some(Framing::length(length)),
         Lengths::Chunked => Some(Framing::chunked()),
@@ -73,30 +96,41 @@ pub(super) fn parse_request(bytes: &[u8]) -> Result<RequestHead, BadHead> {
         minor_version,
         method: cut(method.to_owned(), TEXT_COLUMN_BYTES_MAX),
         path: cut(path.to_owned(), TEXT_COLUMN_BYTES_MAX),
-        policy: Policy::of_request(request.headers),
-        headers: headers_json(request.headers),
+        policy,
+        headers,
         framing,
     })
 }
 
-/// `bytes` is a whole head, the empty line included.
-pub(super) fn parse_response(bytes: &[u8]) -> Result<ResponseHead, BadHead> {
-    let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+/// `bytes` is a whole head, the empty line included, and begins with no empty line.
+pub(super) fn parse_response(bytes: &[u8], heads: &mut Heads) -> Result<ResponseHead, BadHead> {
+    let (line, fields) = split(bytes);
+    let config = {
+        let mut config = ParserConfig::default();
+        config
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .allow_multiple_spaces_in_response_status_delimiters(true);
+        config
+    };
     let mut response = httparse::Response::new(&mut []);
-    let parsed = ParserConfig::default()
-        .allow_spaces_after_header_name_in_responses(true)
-        .allow_obsolete_multiline_headers_in_responses(true)
-        .allow_multiple_spaces_in_response_status_delimiters(true)
-        .parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
-    let (Ok(Status::Complete(_)), Some(status @ 100..)) = (parsed, response.code) else { return Err(BadHead) };
-    let (policy, content_type) = Policy::of_response(response.headers);
+    let parsed = config.parse_response(&mut response, line);
+    let (Ok(Status::Partial), Some(status @ 100..)) = (parsed, response.code) else { return Err(BadHead) };
+    let (headers, (lengths, policy, content_type)) = heads.responses.of(fields, || {
+        let mut places = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut places);
+        let Ok(Status::Complete(_)) = parsed else { return Err(BadHead) };
+        let (policy, content_type) = Policy::of_response(response.headers);
+        Ok((headers_json(response.headers), (lengths(response.headers), policy, content_type)))
+    })?;
     Ok(ResponseHead {
         status,
         message: cut(response.reason.unwrap_or_default().to_owned(), TEXT_COLUMN_BYTES_MAX),
         content_type,
-        lengths: lengths(response.headers),
+        lengths,
         policy,
-        headers: headers_json(response.headers),
+        headers,
     })
 }
 
@@ -147,8 +181,15 @@ fn parse_length(value: &[u8]) -> Option<u64> {
 
 /// One JSON object: names as sent, sorted without regard to case, repeated names as repeated members in their order.
 fn headers_json(fields: &[Header<'_>]) -> String {
-    let mut order = [(0, 0); HEADERS_MAX];
-    let order = &mut order[..fields.len()];
+    // Few heads have more fields than this, and setting the large array to zero takes longer than sorting a few.
+    let (mut few, mut many);
+    let order: &mut [(u64, usize)] = if fields.len() <= 16 {
+        few = [(0, 0); 16];
+        &mut few[..fields.len()]
+    } else {
+        many = [(0, 0); HEADERS_MAX];
+        &mut many[..fields.len()]
+    };
     for (at, (place, field)) in order.iter_mut().zip(fields).enumerate() {
         *place = (sort_key(field.name), at);
     }
@@ -163,7 +204,7 @@ fn headers_json(fields: &[Header<'_>]) -> String {
         if json.len() > 1 {
             json.push(',');
         }
-        push_json_string(&mut json, field.name);
+        push_json_word(&mut json, field.name);
         json.push(':');
         match std::str::from_utf8(field.value) {
             Ok(value) => push_json_string(&mut json, value),
@@ -194,7 +235,7 @@ mod tests {
     use super::*;
 
     fn response_lengths(headers: &str) -> Lengths {
-        parse_response(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes()).unwrap().lengths
+        parse_response(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes(), &mut Heads::default()).unwrap().lengths
     }
 
     #[test]
@@ -226,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_request_that_cannot_be_read_is_bad_and_one_without_a_known_length_is_not() {
-        let head = |headers: &str| parse_request(format!("POST / HTTP/1.1\r\n{headers}\r\n").as_bytes());
+        let head = |headers: &str| parse_request(format!("POST / HTTP/1.1\r\n{headers}\r\n").as_bytes(), &mut Heads::default());
         assert_eq!(head("Transfer-Encoding: gzip\r\n").unwrap().framing, None);
         assert_eq!(head("Content-Length: -1\r\n").unwrap().framing, None);
         assert_eq!(head("Host : x\r\n").err(), Some(BadHead)); // RFC 9112 §5.1: no space before the colon
@@ -235,7 +276,7 @@ mod tests {
 
     #[test]
     fn headers_are_a_sorted_multimap() {
-        let head = parse_request(b"GET / HTTP/1.1\r\nb: 2\r\nA: 1\r\nB: \"1\"\r\na: \xff\r\n\r\n").unwrap();
+        let head = parse_request(b"GET / HTTP/1.1\r\nb: 2\r\nA: 1\r\nB: \"1\"\r\na: \xff\r\n\r\n", &mut Heads::default()).unwrap();
         assert_eq!(head.headers, r#"{"A":"1","a":"�","b":"2","B":"\"1\""}"#);
     }
 }

@@ -44,3 +44,9 @@ pub const BAD_HEADS_MAX: u32 = 32;
 /// Most bytes in a row that are searched for a head before the connection is left alone: more than the downloads and uploads that a connection
 /// which is older than the agent may be in, less than a stream that never ends.
 pub const SEARCHED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Header fields that are remembered, of requests and of responses, to be recognised when they are repeated: a few for each of the services of a busy node.
+pub const REPEATS_MAX: usize = 256;
+
+/// Longer header fields are not remembered. With the column that was made of them, all together take 1.5 MiB at most.
+pub const REPEATED_FIELDS_BYTES_MAX: usize = 1024;

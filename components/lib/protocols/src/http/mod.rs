@@ -12,9 +12,11 @@ mod head;
 pub mod limits;
 mod reader;
 mod render;
+mod repeats;
 mod session;
 mod stitcher;
 
 pub use exchange::{ContentType, Exchange};
+pub(crate) use head::Heads;
 pub use render::{Body, RequestParts, ResponseParts, render_request, render_response};
 pub use session::Session;

@@ -215,7 +215,7 @@ impl Handler for Requests<'_> {
     const KIND: Kind = Kind::Request;
 
     fn head(&mut self, head: &[u8], first: Stamp, last: Stamp) -> Answer {
-        let Ok(head) = parse_request(head) else { return Answer::Bad };
+        let Ok(head) = parse_request(head, &mut self.sink.heads) else { return Answer::Bad };
         let stitcher = &mut *self.stitcher;
         if stitcher.requests.len() >= REQUESTS_WAITING_MAX {
             stitcher.drop_requests(REQUESTS_WAITING_MAX, self.sink);
@@ -307,7 +307,7 @@ impl Handler for Responses<'_> {
     const KIND: Kind = Kind::Response;
 
     fn head(&mut self, head: &[u8], first: Stamp, last: Stamp) -> Answer {
-        let Ok(head) = parse_response(head) else { return Answer::Bad };
+        let Ok(head) = parse_response(head, &mut self.sink.heads) else { return Answer::Bad };
         let stitcher = &mut *self.stitcher;
         // The response before waits for the end of its request: so does this one.
         if stitcher.response.is_some() {
