@@ -123,7 +123,7 @@ impl Drop for Ended {
 pub(crate) fn script(marker: &str) -> String {
     format!(
         "#px:set data_quality=true\n#px:set max_output_rows_per_table=100000\nimport px\ndf = px.DataFrame('http_events')\n\
-         df = df[px.contains(df.req_path, 'm={marker}-')]\ndf.asid = px.asid()\n\
+         df = df[px.contains(df.req_path, 'm={marker}-')]\ndf.asid = px.upid_to_asid(df.upid)\n\
          px.display(df[['req_path', 'trace_role', 'resp_status', 'asid']], 'rows')\n"
     )
 }
