@@ -66,7 +66,7 @@ async fn another_identity_begins_anew_and_a_newer_process_ends_it() {
         }
     });
     waited.await.unwrap();
-    assert_eq!(vizier.ready().await[1], "8");
+    vizier.ready_as("8").await;
     let refusal_kind = AgentRefusal::Superseded.into();
     let nack = HeartbeatNack { refusal_kind, reason: "a newer one".to_owned(), incarnation: first.incarnation, ..Default::default() };
     vizier.say(first.agent_id.unwrap(), Msg::HeartbeatNack(nack)).await;

@@ -160,6 +160,12 @@ impl Vizier {
         read().lines().map(str::to_owned).collect()
     }
 
+    /// Waits until the ready file names this number.
+    pub async fn ready_as(&self, asid: &str) {
+        let read = || std::fs::read_to_string(self.path("ready")).unwrap_or_default();
+        until(|| read().lines().nth(1) == Some(asid)).await;
+    }
+
     pub fn terminate(&self, child: &mut Child) {
         let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
         assert!(killed.success());

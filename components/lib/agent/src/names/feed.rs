@@ -202,7 +202,9 @@ impl<T> Feed<T> {
 
     fn request(&mut self, now: MonoNs, effects: &mut Vec<FeedEffect<T>>) {
         let from = if self.last == 0 { 0 } else { self.last + 1 };
-        let to = self.backlog.first_key_value().map_or(0, |(version, _)| *version);
+        // Up to the last gap: what lies between is sent once more, and each gap by itself would take a request of its own.
+        let known = |place: i64| place <= self.last || self.backlog.contains_key(&place);
+        let to = self.backlog.values().rev().find(|update| !known(update.previous)).map_or(0, |update| update.version);
         self.due = now.plus(REQUEST_AGAIN);
         self.counts.requests += 1;
         effects.push(FeedEffect::Request { from, to });
