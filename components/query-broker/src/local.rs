@@ -73,7 +73,7 @@ impl QueryEngine for LocalEngine {
     fn compile(&self, script: Script) -> BoxFuture<'_, Result<Box<dyn Query>, CompileFailure>> {
         let compiled = match self.compiled(script) {
             Ok(compiled) => compiled,
-            Err(found) => return future::ready(Err(problems(found))).boxed(),
+            Err(found) => return future::ready(Err(problems(&found))).boxed(),
         };
         let outputs = compiled.outputs.iter().map(|o| Output { name: o.name.clone(), relation: o.relation.clone() }).collect();
         let query: Box<dyn Query> =
@@ -87,7 +87,7 @@ pub(crate) fn func(call: crate::FuncCall) -> FuncToExecute {
 }
 
 /// Every mistake with its place.
-pub(crate) fn problems(found: pxl::Diagnostics) -> CompileFailure {
+pub(crate) fn problems(found: &pxl::Diagnostics) -> CompileFailure {
     let problem = |message: pxl::Message| Problem { line: message.place.line, column: message.place.column, message: message.message };
     CompileFailure::Script(found.messages().into_iter().map(problem).collect())
 }

@@ -4,8 +4,6 @@
 mod cluster;
 mod support;
 
-use std::time::Duration;
-
 use api::cvmsgspb::{
     C2vMessage, CronScript, CronScriptUpdate, DeleteCronScriptRequest, GetCronScriptsChecksumRequest, GetCronScriptsChecksumResponse,
     GetCronScriptsRequest, GetCronScriptsResponse, cron_script_update,
@@ -19,7 +17,7 @@ use api::vizierpb::vizier_service_client::VizierServiceClient;
 use bus::subject::Topic;
 use bus::{Nats, Subscription, subject};
 use cluster::{
-    COLUMNS, Certificates, Deed, MetadataServer, NEVER, broker, kelvin, kelvin_at, metadata, pem, schema, uuid, version, with_key,
+    COLUMNS, Certificates, Deed, MetadataServer, NEVER, a_moment, broker, kelvin, kelvin_at, metadata, pem, schema, uuid, version, with_key,
 };
 use harness_nats::{NatsServer, Setup};
 use prost::Message;
@@ -98,7 +96,7 @@ async fn a_script_that_deploys_a_tracepoint_runs_when_the_tracepoint_does() {
             if end.is_ok() {
                 return messages;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            a_moment().await;
         }
     };
     let messages = tokio::time::timeout(NEVER, run).await.unwrap();

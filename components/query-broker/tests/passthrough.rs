@@ -20,6 +20,8 @@ use prost::Message as _;
 use query_broker::{Access, Broker, BrokerArgs, QueryEvent};
 use support::{Alive, Answer, MemoryEngine, kind, numbers, output, request, rows, texts};
 use tables::DataType;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const NEVER: Duration = Duration::from_mins(1);
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -41,7 +43,7 @@ async fn world(engine: MemoryEngine) -> World {
         cluster_version: String::new(),
     };
     let args = BrokerArgs { access: Access::checked(SigningKey::new(KEY), None), ..BrokerArgs::default() };
-    let broker = Broker::with(args, (Arc::new(engine), identity), Default::default(), Default::default());
+    let broker = Broker::with(args, (Arc::new(engine), identity), CancellationToken::new(), TaskTracker::new());
     broker.connect(hub.connect("query-broker").unwrap());
     // Until it listens: what was sent before is not heard.
     for _ in 0..20 {
@@ -195,15 +197,15 @@ async fn a_cancelled_call_ends_its_query_at_once() {
     assert_eq!(alive.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
 
+async fn quiet(answers: &mut Subscription<V2cMessage>) -> bool {
+    tokio::time::timeout(Duration::from_millis(50), answers.next()).await.is_err()
+}
+
 #[tokio::test]
 async fn no_more_answers_are_under_way_than_the_window_allows() {
     let alive = Arc::default();
     let world = world(endless(&alive)).await;
     let mut answers = world.call("r", 5, Ask::ExecReq(request("endless"))).await;
-    let quiet = |answers: &mut Subscription<V2cMessage>| {
-        let waiting = tokio::time::timeout(Duration::from_millis(50), answers.next());
-        Box::pin(async move { waiting.await.is_err() })
-    };
     for sequence in 1..=5 {
         assert_eq!(next(&mut answers).await.sequence, sequence);
     }

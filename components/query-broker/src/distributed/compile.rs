@@ -137,7 +137,7 @@ impl<'a> Compiler<'a> {
             catalog: &catalog,
             functions: &shared.functions,
         };
-        let compiled = compile(&input).map_err(problems);
+        let compiled = compile(&input).map_err(|found| problems(&found));
         (compiled, tables.read.into_inner())
     }
 }

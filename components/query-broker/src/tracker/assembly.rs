@@ -178,7 +178,7 @@ mod tests {
         let agents = vec![agent(1, true), agent(2, true), agent(3, true), agent(4, false)];
         let view = assembly.apply(with_schemas(vec![schema("a", &[1]), schema("b", &[2])], last(agents))).unwrap();
         assert_eq!(view.asked(&["a".to_owned()].into()).0, [id(1), id(3)]);
-        assert!(view.asked(&Default::default()).0.is_empty());
+        assert!(view.asked(&std::collections::BTreeSet::new()).0.is_empty());
     }
 
     #[test]

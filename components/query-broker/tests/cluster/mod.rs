@@ -65,6 +65,11 @@ impl Certificates {
     }
 }
 
+/// Before something is looked at again that nobody tells of.
+pub async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+}
+
 pub fn uuid(number: u64) -> Uuid {
     Uuid { high_bits: 0, low_bits: number }
 }
@@ -408,7 +413,7 @@ pub async fn broker(certificates: &Certificates, metadata: SocketAddr, flags: &[
                 return line.parse().unwrap();
             }
             assert!(!running.is_finished(), "the broker has ended");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            a_moment().await;
         }
     };
     let address = tokio::time::timeout(NEVER, address).await.unwrap();
@@ -441,7 +446,7 @@ impl Broker {
                 if let Ok((messages, Ok(()))) = self.execute(script).await {
                     return messages;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(NEVER, run).await.expect("the broker does not get ready")
