@@ -44,16 +44,24 @@ pub struct Args {
     pub state_dir: PathBuf,
 
     /// Query broker, whose health is told: host:port, or http://host:port on this machine.
-    #[arg(long, env = "PX_QUERY_BROKER_ADDR", value_name = "ADDR")]
-    pub query_broker_addr: String,
+    #[arg(long, alias = "query-broker-addr", env = "PX_BROKER_ADDRESS", default_value = "127.0.0.1:50300", value_name = "ADDR")]
+    pub broker_address: String,
 
     /// Certificate of the authority that has signed the broker's, where it is another than --tls-ca-cert.
-    #[arg(long, env = "PX_QUERY_BROKER_CA_CERT", value_name = "FILE")]
-    pub query_broker_ca_cert: Option<PathBuf>,
+    #[arg(long, env = "PX_BROKER_CA_CERT", value_name = "FILE")]
+    pub broker_ca_cert: Option<PathBuf>,
 
-    /// Metadata service, whose agents are counted: host:port.
-    #[arg(long, env = "PX_METADATA_ADDR", value_name = "ADDR")]
-    pub metadata_addr: String,
+    /// Name that the broker's certificate carries, where it is not the host of its address.
+    #[arg(long, env = "PX_BROKER_TLS_SERVER_NAME", default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub broker_tls_server_name: String,
+
+    /// Metadata service, whose agents are counted.
+    #[arg(long, alias = "metadata-addr", env = "PX_METADATA_ADDRESS", default_value = "127.0.0.1:50400", value_name = "ADDR")]
+    pub metadata_address: String,
+
+    /// Name that the metadata service's certificate carries, where it is not the host of its address.
+    #[arg(long, env = "PX_METADATA_TLS_SERVER_NAME", default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub metadata_tls_server_name: String,
 
     /// File that is written once the control plane knows this cluster, with its id as the only line.
     #[arg(long, env = "PX_READY_FILE", value_name = "FILE")]

@@ -48,10 +48,11 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     args.http.start(&health, &exposed, &shell).await?;
 
     let condition = Arc::new(Mutex::new(Condition::default()));
-    let broker_ca = args.query_broker_ca_cert.as_deref().unwrap_or(&args.tls.tls_ca_cert);
-    let broker = dial::channel(&args.query_broker_addr, Some(broker_ca))?;
+    let broker_ca = args.broker_ca_cert.as_deref().unwrap_or(&args.tls.tls_ca_cert);
+    let broker = dial::channel(&args.broker_address, Some(broker_ca), &args.broker_tls_server_name)?;
     shell.tasks.spawn(broker::watch(broker, bearer.clone(), Arc::clone(&condition), clock, shell.stop.clone()));
-    let metadata = rpc::channel(&args.metadata_addr, host(&args.metadata_addr), &identity)?;
+    let server_name = Some(args.metadata_tls_server_name.as_str()).filter(|name| !name.is_empty());
+    let metadata = rpc::channel(&args.metadata_address, server_name.unwrap_or_else(|| host(&args.metadata_address)), &identity)?;
     shell.tasks.spawn(agents::watch(metadata, bearer, Arc::clone(&condition), shell.stop.clone()));
 
     let (outbox, outgoing) = outbox(wall().0, metrics.clone());
@@ -63,7 +64,7 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     let (events, incoming) = mpsc::channel(EVENTS_WAITING_MAX);
     let beaten = outgoing.beaten();
     let cloud = Cloud {
-        channel: dial::channel(&args.cloud_addr, args.cloud_ca_cert.as_deref())?,
+        channel: dial::channel(&args.cloud_addr, args.cloud_ca_cert.as_deref(), "")?,
         key: key_header(&args.deploy_key()?)?,
         cluster_uid: args.cluster_uid()?,
         cluster_name: args.cluster_name.clone(),

@@ -59,7 +59,7 @@ async fn forged_expired_and_foreign_tokens_are_refused_with_one_text() {
     let real = token(&plane, &key).await;
     let listed = plane.command(&["key", "list"]).unwrap();
     let id = listed.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-    let user = User { id, org: String::new(), email: String::new(), is_api_user: true };
+    let user = User { id, org: "of no matter".to_owned(), email: String::new(), is_api_user: true };
     let now = SystemTime::now();
     let ours = SigningKey::for_audience(std::fs::read_to_string(plane.state.path().join("jwt.key")).unwrap(), "cloud");
     let hour = Duration::from_secs(3600);

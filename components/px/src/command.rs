@@ -2,8 +2,10 @@ use std::error::Error as _;
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::process::ExitCode;
 
-use crate::args::{Args, Command, ScriptCommand};
-use crate::{Error, check, library, run as run_command};
+use tonic::Code;
+
+use crate::args::{Args, AuthCommand, Command, GetCommand, ScriptCommand};
+use crate::{Error, check, debug, keys, library, login, run as run_command, viziers};
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells count.
 const EXIT_CANCELLED: u8 = 130;
@@ -63,6 +65,14 @@ async fn dispatch(args: Args, terminal: &mut Terminal) -> Result<ExitCode, Error
         Command::Check(check) => check::run(check, terminal),
         Command::Script(ScriptCommand::List { output }) => library::list(*output, terminal),
         Command::Script(ScriptCommand::Show { name }) => library::show(name, terminal),
+        Command::Auth(AuthCommand::Login) => login::login(&args, terminal).await,
+        Command::Auth(AuthCommand::Logout) => login::logout(&args, terminal),
+        Command::Get(GetCommand::Viziers { output }) => viziers::list(&args, *output, terminal).await,
+        Command::Get(GetCommand::Pems { output, cluster }) => run_command::agents(&args, *output, cluster.clone(), terminal).await,
+        Command::Update(update) => viziers::update(&args, update, terminal).await,
+        Command::DeployKey(command) => keys::run(&args, client::KeyKind::Deploy, command, terminal).await,
+        Command::ApiKey(command) => keys::run(&args, client::KeyKind::Api, command, terminal).await,
+        Command::Debug(command) => debug::run(&args, command, terminal).await,
         Command::Version => {
             writeln!(terminal.stdout, "px {}", env!("CARGO_PKG_VERSION")).map_err(Error::output)?;
             Ok(ExitCode::SUCCESS)
@@ -94,19 +104,34 @@ fn report(to: &mut dyn Write, error: &Error) -> io::Result<()> {
 
 /// What to do about it.
 fn hint(error: &Error) -> Option<&'static str> {
+    if let Error::Cloud { source: client::Error::Connect { .. }, .. } = error {
+        return Some("Is a control plane running there? --cloud-addr or PX_CLOUD_ADDR says where another one is.");
+    }
+    if let Error::Cloud { source: client::Error::Call(status), .. } = error {
+        if status.code() == Code::Unauthenticated {
+            return Some("Give an API key with --api-key or PX_API_KEY, or log in again with `px auth login`.");
+        }
+        if status.code() == Code::Unimplemented {
+            return Some("What answers there is no control plane.");
+        }
+    }
     if let Error::Client(client::Error::Connect { .. }) = error {
         return Some(
             "Is a Vizier running there? `vizier run` (as root) starts one on this machine; \
              --addr or PX_VIZIER_ADDR says where another one is.",
         );
     }
-    if let Error::Client(client::Error::NoAuthority { .. }) = error {
-        return Some("Give its certificate with --tls-ca: it is `ca.crt` in the state directory of that Vizier.");
+    if let Error::Client(client::Error::NoAuthority { .. }) | Error::Cloud { source: client::Error::NoAuthority { .. }, .. } = error {
+        return Some("Give its certificate with --tls-ca: it is `ca.crt` in the state directory of that server.");
     }
-    if let Error::Client(client::Error::Call(status)) = error
-        && status.message().contains("h2 protocol error")
-    {
+    let (Error::Client(client::Error::Call(status)) | Error::Cloud { source: client::Error::Call(status), .. }) = error else {
+        return None;
+    };
+    if status.message().contains("h2 protocol error") {
         return Some("What answers there is no gRPC server, or speaks TLS: then give its certificate with --tls-ca.");
+    }
+    if status.code() == Code::Unauthenticated {
+        return Some("That Vizier asks for a key: give it with --direct-vizier-key or PX_DIRECT_VIZIER_KEY.");
     }
     None
 }

@@ -1,15 +1,18 @@
 //! `px run`.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 
-use client::{Address, Client, Event, Script};
+use client::{Client, Event, Script};
 
 use crate::args::{Args, Format, RunArgs};
 use crate::output::Output;
+use crate::session::Target;
 use crate::source::{ScriptArgs, Source, script_args};
 use crate::{Error, Terminal, picture};
+
+/// Script of the library that lists agents.
+const AGENTS_SCRIPT: &str = "px/agent_status";
 
 pub(crate) async fn run(args: &Args, run: &RunArgs, terminal: &mut Terminal) -> Result<ExitCode, Error> {
     if run.dir.is_some() && run.output != Format::Arrow {
@@ -26,15 +29,13 @@ pub(crate) async fn run(args: &Args, run: &RunArgs, terminal: &mut Terminal) -> 
         }
         ScriptArgs::Given(given) => given,
     };
-    let script = Script { text: source.text.clone(), funcs: source.calls(&given)?, name: source.name.clone() };
-    let address: Address = args.addr.parse()?;
-    let ca = args.tls_ca.as_deref().map(read).transpose()?;
+    let script = Script { text: source.text.clone(), funcs: source.calls(&given)?, name: source.name.clone(), ..Script::default() };
     let printed = tokio::select! {
-        result = execute(&address, ca.as_deref(), script, run, terminal) => result,
+        result = execute(args, script, run, terminal) => result,
         _ = tokio::signal::ctrl_c() => Err(Error::Cancelled),
     };
     match printed {
-        Err(Error::Client(client::Error::Script(problems))) => {
+        Err(Error::Client(client::Error::Script(problems)) | Error::Cloud { source: client::Error::Script(problems), .. }) => {
             // Nobody is left to tell if stderr is gone; the exit code says it as well.
             let _ = terminal.stderr.write_all(picture::problems(&source.text, &problems).as_bytes());
             Ok(ExitCode::FAILURE)
@@ -43,15 +44,20 @@ pub(crate) async fn run(args: &Args, run: &RunArgs, terminal: &mut Terminal) -> 
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })
+/// `px get pems`: a script of the library tells it.
+pub(crate) async fn agents(args: &Args, output: Format, cluster: Option<String>, terminal: &mut Terminal) -> Result<ExitCode, Error> {
+    let name = Some(AGENTS_SCRIPT.to_owned());
+    let asked = RunArgs { name, file: None, output, table: None, dir: None, cluster, script_args: Vec::new() };
+    run(args, &asked, terminal).await
 }
 
-async fn execute(address: &Address, ca: Option<&[u8]>, script: Script, run: &RunArgs, terminal: &mut Terminal) -> Result<(), Error> {
-    let mut client = Client::connect(address, ca).await?;
-    let mut results = client.execute(script).await?;
+async fn execute(args: &Args, script: Script, run: &RunArgs, terminal: &mut Terminal) -> Result<(), Error> {
+    let target = Target::choose(args, run.cluster.as_deref()).await?;
+    let script = Script { cluster: target.cluster(), ..script };
+    let mut client = Client::connect(&target.address, &target.access).await.map_err(|source| target.failed(source))?;
+    let mut results = client.execute(script).await.map_err(|source| target.failed(source))?;
     let mut output = Output::new(run, &mut *terminal.stdout, terminal.stdout_colour);
-    while let Some(event) = results.next().await? {
+    while let Some(event) = results.next().await.map_err(|source| target.failed(source))? {
         match event {
             Event::Table(table) => output.table(table),
             Event::Rows { table, batch } => output.rows(table, &batch)?,

@@ -66,10 +66,7 @@ pub(crate) fn key_header(key: &Secret) -> Result<MetadataValue<Ascii>, Error> {
 
 impl Cloud {
     fn client(&self) -> VzConnServiceClient<Channel> {
-        VzConnServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(api::MESSAGE_BYTES_MAX)
-            .accept_compressed(Gzip)
-            .send_compressed(Gzip)
+        VzConnServiceClient::new(self.channel.clone()).max_decoding_message_size(api::MESSAGE_BYTES_MAX).accept_compressed(Gzip)
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

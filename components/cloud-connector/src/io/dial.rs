@@ -20,8 +20,8 @@ const KEEPALIVE_ANSWER_MAX: Duration = Duration::from_secs(10);
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// A channel that connects when it is first used, and again whenever it must. TLS unless the address says `http://`, which is for this
-/// machine only.
-pub(crate) fn channel(address: &str, authority: Option<&Path>) -> Result<Channel, Error> {
+/// machine only. `server_name`: what the certificate there carries; empty: the address's host.
+pub(crate) fn channel(address: &str, authority: Option<&Path>, server_name: &str) -> Result<Channel, Error> {
     let wrong = || Error::Address { address: address.to_owned() };
     let (host_and_port, tls) = match address.split_once("://") {
         Some(("https", rest)) => (rest, true),
@@ -43,7 +43,10 @@ pub(crate) fn channel(address: &str, authority: Option<&Path>) -> Result<Channel
         .keep_alive_timeout(KEEPALIVE_ANSWER_MAX)
         .keep_alive_while_idle(true);
     if tls {
-        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots(address, authority)?));
+        let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots(address, authority)?));
+        if !server_name.is_empty() {
+            config = config.domain_name(server_name);
+        }
         endpoint = endpoint.tls_config(config).map_err(setup)?;
     }
     Ok(endpoint.connect_lazy())
@@ -67,8 +70,8 @@ mod tests {
 
     #[tokio::test]
     async fn plaintext_never_leaves_the_machine() {
-        let refused = |address: &str| channel(address, Some(Path::new("/nowhere"))).unwrap_err().to_string();
-        assert!(channel("http://127.0.0.1:1", None).is_ok() && channel("http://[::1]:1", None).is_ok());
+        let refused = |address: &str| channel(address, Some(Path::new("/nowhere")), "").unwrap_err().to_string();
+        assert!(channel("http://127.0.0.1:1", None, "").is_ok() && channel("http://[::1]:1", None, "").is_ok());
         assert!(refused("http://cloud.example:1").contains("over TLS only"));
         assert_eq!(refused("cloud.example:1"), "cannot read /nowhere");
         for text in ["", "host", "ftp://x:1", "https://", "a b:1"] {

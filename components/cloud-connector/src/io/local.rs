@@ -12,6 +12,7 @@ use bus::Bus;
 use bus::subject::{self, Address, Topic};
 use ids::ClusterId;
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -22,7 +23,7 @@ use crate::Error;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::remote_write::write_request;
-use crate::route::{PASSTHROUGH, Route, pack, pack_full, route, unpack};
+use crate::route::{PASSTHROUGH, Route, pack, pack_full, route};
 
 /// What the topic of an answer begins with; the call's id follows.
 pub(crate) const REPLY: &str = "reply-";
@@ -194,8 +195,28 @@ impl Local {
     }
 }
 
+/// Of an answer only whether it is the last: rows are not decoded for that.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Ending {
+    #[prost(message, optional, tag = "4")]
+    status: Option<WireStatus>,
+}
+
 /// Whether it is the last answer to its call.
 fn is_end(msg: &prost_types::Any) -> bool {
-    let answer: Result<V2capiStreamResponse, String> = unpack("V2CAPIStreamResponse", Some(msg));
-    matches!(answer, Ok(V2capiStreamResponse { msg: Some(Answer::Status(_)), .. }))
+    Ending::decode(msg.value.as_slice()).is_ok_and(|ending| ending.status.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use api::vizierpb::ExecuteScriptResponse;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_known_as_the_last_without_reading_it() {
+        let answer = |msg| pack("V2CAPIStreamResponse", &V2capiStreamResponse { request_id: "r".to_owned(), sequence: 3, msg: Some(msg) });
+        assert!(is_end(&answer(Answer::Status(WireStatus::default()))));
+        assert!(!is_end(&answer(Answer::ExecResp(ExecuteScriptResponse::default()))));
+    }
 }

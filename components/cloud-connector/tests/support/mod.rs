@@ -1,5 +1,5 @@
 //! The connector in this process, a control plane, a broker and a metadata service whose words a test writes, over a real nats-server.
-#![allow(clippy::unwrap_used, dead_code, reason = "a test may fail where it stands; not every test uses all")]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "a test may fail where it stands; not every test uses all")]
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -248,6 +248,7 @@ impl Stage {
         let (registrations, registered) = watch::channel(0);
         let (bridges, incoming) = mpsc::channel(8);
         let plane = Plane { rules: Arc::clone(&rules), registrations, bridges };
+        let kept = state.path().join("state");
         let words = [
             "cloud-connector",
             "--deploy-key",
@@ -267,12 +268,12 @@ impl Stage {
             &certificate,
             "--tls-key",
             &key,
-            "--query-broker-addr",
+            "--broker-address",
             &inside_address,
-            "--metadata-addr",
+            "--metadata-address",
             &inside_address,
             "--state-dir",
-            state.path().join("state").to_str().unwrap(),
+            kept.to_str().unwrap(),
         ];
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let mut stage = Stage {

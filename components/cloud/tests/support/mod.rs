@@ -1,5 +1,5 @@
 //! The real control plane on a port of loopback, its commands, and a Vizier whose answers a test writes.
-#![allow(clippy::unwrap_used, dead_code, reason = "a test may fail where it stands; not every test uses all")]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub, reason = "a test may fail where it stands; not every test uses all")]
 
 use std::path::Path;
 use std::process::Command;

@@ -6,6 +6,9 @@ use crate::Error;
 /// Where a Vizier listens when it is not said otherwise.
 const DEFAULT_PORT: u16 = 51200;
 
+/// The same of a control plane.
+pub const CLOUD_PORT: u16 = 51600;
+
 /// Where a Vizier is: `host:port`, `http://host:port` or `https://host:port`. The port may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -21,12 +24,17 @@ impl Address {
         let tls = self.tls.unwrap_or(has_ca);
         (format!("{}://{}", if tls { "https" } else { "http" }, self.authority), tls)
     }
-}
 
-impl FromStr for Address {
-    type Err = Error;
+    /// Whether the text asks for TLS.
+    pub fn wants_tls(&self) -> bool {
+        self.tls == Some(true)
+    }
 
-    fn from_str(text: &str) -> Result<Address, Error> {
+    /// The address in a text, with this port where it says none.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str, default_port: u16) -> Result<Address, Error> {
         let wrong = || Error::Address { text: text.to_owned() };
         let (rest, tls) = match text.split_once("://") {
             Some(("http", rest)) => (rest, Some(false)),
@@ -39,11 +47,19 @@ impl FromStr for Address {
         let host = authority.host();
         let after_host = rest.strip_prefix(host).filter(|_| !host.is_empty()).ok_or_else(wrong)?;
         let authority = match (after_host, authority.port_u16()) {
-            ("", _) => format!("{rest}:{DEFAULT_PORT}"),
+            ("", _) => format!("{rest}:{default_port}"),
             (_, Some(_)) => rest.to_owned(),
             (_, None) => return Err(wrong()),
         };
         Ok(Address { authority, tls })
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Address, Error> {
+        Address::parse(text, DEFAULT_PORT)
     }
 }
 

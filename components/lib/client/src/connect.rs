@@ -1,20 +1,20 @@
 use std::time::Duration;
 
 use api::MESSAGE_BYTES_MAX;
-use api::vizierpb::ExecuteScriptRequest;
 use api::vizierpb::execute_script_request::{FuncToExecute, func_to_execute::ArgValue};
+use api::vizierpb::vizier_debug_service_client::VizierDebugServiceClient;
 use api::vizierpb::vizier_service_client::VizierServiceClient;
-use tonic::Request;
+use api::vizierpb::{DebugLogRequest, DebugLogResponse, DebugPodsRequest, DebugPodsResponse, ExecuteScriptRequest};
+use tonic::Streaming;
 use tonic::codec::CompressionEncoding;
-use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use crate::{Address, Error, Results};
+use crate::credentials::Shown;
+use crate::{Access, Address, Error, Results};
 
 /// A server that does not answer for this long is not there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Which client this is, for the server's statistics.
-const CLIENT_HEADER: &str = "pixie-api-client";
 
 /// A script to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Script {
     pub funcs: Vec<ScriptFunc>,
     /// For the server's logs.
     pub name: String,
+    /// Id of the cluster to run on, for a control plane; empty where a Vizier is asked directly.
+    pub cluster: String,
 }
 
 /// A call of one of a script's functions.
@@ -38,30 +40,41 @@ pub struct ScriptFunc {
     pub output_prefix: String,
 }
 
-/// A connection to a Vizier.
+/// A channel that shows credentials with each call.
+pub(crate) type Calls = InterceptedService<Channel, Shown>;
+
+/// Connects to a server of ours.
+pub(crate) async fn connect(address: &Address, access: &Access) -> Result<Calls, Error> {
+    let (uri, tls) = address.uri(access.authority.is_some());
+    let setup = |source| Error::Setup { address: address.clone(), source };
+    let mut endpoint = Endpoint::from_shared(uri).map_err(setup)?.connect_timeout(CONNECT_MAX).tcp_nodelay(true);
+    if tls {
+        let ca = access.authority.as_ref().ok_or_else(|| Error::NoAuthority { address: address.clone() })?;
+        endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca))).map_err(setup)?;
+    }
+    let channel = endpoint.connect().await.map_err(|source| Error::Connect { address: address.clone(), source })?;
+    Ok(InterceptedService::new(channel, Shown::new(&access.credentials)?))
+}
+
+/// A connection to a Vizier, or to a control plane that passes calls on to one.
 #[derive(Debug, Clone)]
 pub struct Client {
-    vizier: VizierServiceClient<Channel>,
+    vizier: VizierServiceClient<Calls>,
+    debug: VizierDebugServiceClient<Calls>,
 }
 
 impl Client {
-    /// Connects. `ca_pem`: who has signed the server's certificate; with it TLS is used unless the address says `http://`.
+    /// Connects.
     ///
     /// # Errors
     /// Nobody answers there, or TLS was asked for and fails.
-    pub async fn connect(address: &Address, ca_pem: Option<&[u8]>) -> Result<Client, Error> {
-        let (uri, tls) = address.uri(ca_pem.is_some());
-        let setup = |source| Error::Setup { address: address.clone(), source };
-        let mut endpoint = Endpoint::from_shared(uri).map_err(setup)?.connect_timeout(CONNECT_MAX);
-        if tls {
-            let ca = ca_pem.ok_or_else(|| Error::NoAuthority { address: address.clone() })?;
-            let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-            endpoint = endpoint.tls_config(config).map_err(setup)?;
-        }
-        let channel = endpoint.connect().await.map_err(|source| Error::Connect { address: address.clone(), source })?;
-        let vizier =
-            VizierServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).accept_compressed(CompressionEncoding::Gzip);
-        Ok(Client { vizier })
+    pub async fn connect(address: &Address, access: &Access) -> Result<Client, Error> {
+        let calls = connect(address, access).await?;
+        let vizier = VizierServiceClient::new(calls.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .accept_compressed(CompressionEncoding::Gzip);
+        let debug = VizierDebugServiceClient::new(calls).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Client { vizier, debug })
     }
 
     /// Runs a script. To drop the results is to cancel it.
@@ -74,14 +87,36 @@ impl Client {
             arg_values: func.args.into_iter().map(|(name, value)| ArgValue { name, value }).collect(),
             output_table_prefix: func.output_prefix,
         });
-        let mut request = Request::new(ExecuteScriptRequest {
+        let request = ExecuteScriptRequest {
             query_str: script.text,
             exec_funcs: exec_funcs.collect(),
             query_name: script.name,
+            cluster_id: script.cluster,
             ..Default::default()
-        });
-        request.metadata_mut().insert(CLIENT_HEADER, MetadataValue::from_static("rust"));
+        };
         let messages = self.vizier.execute_script(request).await?.into_inner();
         Ok(Results::new(messages))
+    }
+
+    /// The log of one of a Vizier's own pods, in pieces.
+    ///
+    /// # Errors
+    /// The call is refused.
+    pub async fn debug_log(&mut self, request: DebugLogRequest) -> Result<Streaming<DebugLogResponse>, Error> {
+        Ok(self.debug.debug_log(request).await?.into_inner())
+    }
+
+    /// A Vizier's own pods.
+    ///
+    /// # Errors
+    /// The call is refused, or fails.
+    pub async fn debug_pods(&mut self, cluster: &str) -> Result<DebugPodsResponse, Error> {
+        let mut messages = self.debug.debug_pods(DebugPodsRequest { cluster_id: cluster.to_owned() }).await?.into_inner();
+        let mut all = DebugPodsResponse::default();
+        while let Some(message) = messages.message().await? {
+            all.control_plane_pods.extend(message.control_plane_pods);
+            all.data_plane_pods.extend(message.data_plane_pods);
+        }
+        Ok(all)
     }
 }

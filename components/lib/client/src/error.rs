@@ -30,6 +30,9 @@ pub enum Error {
         /// As given.
         text: String,
     },
+    /// A key or token that no header carries.
+    #[error("the key has characters that none has")]
+    Credentials,
     /// TLS needs somebody to trust.
     #[error("{address} asks for TLS, and there is no CA certificate to check the server against")]
     NoAuthority {
@@ -66,7 +69,7 @@ pub enum Error {
         message: String,
     },
     /// The call failed.
-    #[error("{}", .0.message())]
+    #[error("{}", told(.0))]
     Call(Box<Status>),
     /// The server says something that it must not.
     #[error("the server broke the protocol: {0}")]
@@ -77,4 +80,9 @@ impl From<Status> for Error {
     fn from(status: Status) -> Error {
         Error::Call(Box::new(status))
     }
+}
+
+/// What the server said; what its code means where it said nothing.
+fn told(status: &Status) -> &str {
+    if status.message().is_empty() { status.code().description() } else { status.message() }
 }
