@@ -21,6 +21,7 @@ pub(crate) fn lossy(bytes: &[u8]) -> String {
 }
 
 /// Bytes that a JSON string cannot hold as they are; DEL too, which nobody wants to see.
+#[expect(clippy::needless_bitwise_bool, reason = "without branches it is done for many bytes at once")]
 fn is_escaped(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{btf::BtfError, nearest::Nearest, probes::ProbeId};
+use crate::{btf::BtfError, nearest::Nearest};
 
 /// Why a part of the collectors does not run.
 #[derive(Debug, thiserror::Error)]
@@ -170,8 +170,6 @@ pub enum Error {
     /// The kernel refused to attach a probe.
     #[error("the kernel refused to probe `{symbol}` of {} at offset {offset:#x}", path.display())]
     Attach {
-        /// Which would have been.
-        probe: ProbeId,
         /// The file.
         path: PathBuf,
         /// The symbol.
@@ -180,7 +178,7 @@ pub enum Error {
         offset: u64,
         /// What the kernel said.
         #[source]
-        source: aya::programs::ProgramError,
+        source: Box<aya::programs::ProgramError>,
     },
 }
 

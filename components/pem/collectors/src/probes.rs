@@ -171,7 +171,7 @@ impl Probes {
         self.next += 1;
         self.set_entry(slot, id.0, &places, spec.returns)?;
         let mut attachments = Vec::new();
-        let attached = self.attach(slot, id, spec, &target, &places, &scopes, &mut attachments);
+        let attached = self.attach(slot, spec, &target, &places, &scopes, &mut attachments);
         if let Err(error) = attached {
             self.detach(slot, attachments);
             return Err(error);
@@ -225,11 +225,9 @@ impl Probes {
         self.entries.set(slot, [probe, u64::from(flags)], 0).map_err(|source| Error::Map { map: "PROBES", source })
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what deploy has found out")]
     fn attach(
         &mut self,
         slot: u32,
-        probe: ProbeId,
         spec: &ProbeSpec,
         target: &Target,
         places: &Places,
@@ -248,7 +246,10 @@ impl Probes {
                     {
                         Error::NoProcess { pid: pid.get() }
                     }
-                    _ => Error::Attach { probe, path: target.path.clone(), symbol: spec.symbol.clone(), offset, source },
+                    _ => {
+                        let (path, symbol, source) = (target.path.clone(), spec.symbol.clone(), Box::new(source));
+                        Error::Attach { path, symbol, offset, source }
+                    }
                 })?;
                 attachments.push((*moment, link));
             }

@@ -62,7 +62,7 @@ fn an_agent_in_a_namespace_is_told_of_what_is_in_it_and_of_nothing_else() {
 
 /// As the agent in the namespace.
 fn inside() {
-    let path = std::env::var_os(INSIDE).unwrap();
+    let path = std::env::var_os(INSIDE).expect("set by the test outside");
     let mut program = Running::start(&mut Command::new(&path));
     assert_eq!(program.own_pid, program.pid());
     let mut probes = start();

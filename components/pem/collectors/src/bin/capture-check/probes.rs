@@ -37,9 +37,9 @@ pub fn check() -> Result<(), String> {
     };
     let entry = probes.deploy(&spec(false)).map_err(chain)?;
     let both = probes.deploy(&spec(true)).map_err(chain)?;
-    let child = Command::new(&path).args(["call", &TIMES.to_string()]).stdout(Stdio::null()).spawn().map_err(text)?;
+    let mut child = Command::new(&path).args(["call", &TIMES.to_string()]).stdout(Stdio::null()).spawn().map_err(text)?;
     let pid = child.id();
-    let status = { child }.wait().map_err(text)?;
+    let status = child.wait().map_err(text)?;
     let mut events = Vec::new();
     // Records are in the ring before the function goes on, so all are there.
     while probes.poll(&mut events) > 0 {}
@@ -71,10 +71,12 @@ fn is_call(event: &ProbeEvent, pid: u32, index: u64, returns: bool) -> bool {
         && event.returned.map(|returned| returned.value) == returns.then_some(index + 1000)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "given to map_err")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "given to map_err")]
 fn chain(error: Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
