@@ -71,13 +71,23 @@ impl Fleet {
         Ok(Answer { rows, notes })
     }
 
+    /// `px` as it was built, that knows nothing of the fleet nor of our environment.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn px_program(&self) -> Result<Command> {
+        let mut command = Command::new(self.binary("px")?);
+        command.env_clear().stdin(Stdio::null());
+        Ok(command)
+    }
+
     /// A `px` that is ready to be started with a script.
     ///
     /// # Errors
     /// It was not built.
     pub fn px_command(&self, way: Way) -> Result<Command> {
-        let mut command = Command::new(self.binary("px")?);
-        command.env_clear().args(["--tls-ca", &self.ca()]);
+        let mut command = self.px_program()?;
+        command.args(["--tls-ca", &self.ca()]);
         let key = self.api_key()?;
         match way {
             Way::Direct => command.args(["--addr", &self.vizier_address(), "--direct-vizier-key", &key]),

@@ -21,6 +21,9 @@ use crate::start::{await_ready, hold_node, inside, launch, log_end, program};
 /// Agents register and dial within seconds; a machine that builds something meanwhile takes its time.
 const ANSWERS_MAX: Duration = Duration::from_mins(2);
 
+/// Within the fleet's folder: where the binaries are.
+const BINARIES_LINK: &str = "bin";
+
 /// A script that needs every agent.
 const EVERY_AGENT: &str = "#px:set data_quality=true
 import px
@@ -103,6 +106,8 @@ impl Fleet {
             api_key: None,
         };
         let fleet = Fleet { dir, record };
+        // `ci/fleet` finds its own binary by it.
+        std::os::unix::fs::symlink(&fleet.record.bin_dir, fleet.dir.join(BINARIES_LINK))?;
         fleet.write()?;
         Ok(fleet)
     }

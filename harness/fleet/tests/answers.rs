@@ -46,5 +46,28 @@ fn rows_of_all_nodes_stand_in_one_answer_directly_and_through_the_control_plane(
         };
         assert_eq!(self::sides(&of_client), sides, "{way:?}");
     }
+    strangers_are_refused(&mut world)
+}
+
+/// Who shows no key, another key, or trusts another authority, learns nothing.
+fn strangers_are_refused(world: &mut World) -> Result<()> {
+    let others = tempfile::tempdir()?;
+    rpc::provision(others.path(), &[], std::time::SystemTime::now())?;
+    let other_ca = others.path().join("ca.crt").to_string_lossy().into_owned();
+    let (ca, vizier, cloud) = (world.fleet().ca(), world.fleet().vizier_address(), world.fleet().cloud_address());
+    let (key, wrong) = (world.fleet().api_key()?, auth::new_api_key());
+    for (what, words) in [
+        ("no key", vec!["--tls-ca", &ca, "--addr", &vizier]),
+        ("another key", vec!["--tls-ca", &ca, "--addr", &vizier, "--direct-vizier-key", &wrong]),
+        ("another authority", vec!["--tls-ca", &other_ca, "--addr", &vizier, "--direct-vizier-key", &key]),
+        ("no TLS", vec!["--addr", &vizier, "--direct-vizier-key", &key]),
+        ("no key at the control plane", vec!["--tls-ca", &ca, "--cloud-addr", &cloud]),
+        ("another key at the control plane", vec!["--tls-ca", &ca, "--cloud-addr", &cloud, "--api-key", &wrong]),
+        ("another authority at the control plane", vec!["--tls-ca", &other_ca, "--cloud-addr", &cloud, "--api-key", &key]),
+    ] {
+        let mut command = world.fleet().px_program()?;
+        let output = command.args(words).args(["run", "px/agent_status", "-o", "json"]).output()?;
+        assert!(!output.status.success() && output.stdout.is_empty(), "{what}: {}", String::from_utf8_lossy(&output.stdout));
+    }
     Ok(())
 }

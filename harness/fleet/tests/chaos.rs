@@ -50,9 +50,7 @@ fn every_part_may_be_killed_and_all_comes_back_as_it_was() -> Result<()> {
         check(&world.await_marked(Way::Direct, "kill", rows)?, rows, part);
         check(&world.await_marked(Way::Cloud, "kill", rows)?, rows, part);
     }
-    // The nodes and their numbers are the same still; a Kelvin has no place of its own to come back to that would matter.
-    let pems = |agents: &[(String, String, i64)]| agents.iter().filter(|agent| agent.0.starts_with("pem-")).cloned().collect::<Vec<_>>();
-    assert_eq!(pems(&world.agents()?), pems(&agents));
+    assert_eq!(world.agents()?, agents, "ids and numbers");
     Ok(())
 }
 
@@ -113,5 +111,86 @@ fn a_part_that_is_killed_during_a_query_costs_rows_that_are_named_or_the_query()
             world.fleet().await_answers()?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_part_that_stands_still_during_a_query_costs_rows_that_are_named_or_the_query_but_never_the_client() -> Result<()> {
+    let Some((mut world, rows)) = world("frozen")? else { return Ok(()) };
+    for part in ["pem-1", "kelvin-1", "kelvin-2", "metadata", "nats", "query-broker"] {
+        let mut child = world.fleet().px_command(Way::Direct)?.spawn()?;
+        world.fleet().freeze(part)?;
+        child.stdin.take().unwrap().write_all(script("frozen").as_bytes())?;
+        // A broker that stands still cannot say so; whatever else does is found out by the others.
+        if part == "query-broker" {
+            world.fleet().thaw(part)?;
+        }
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            let lines = String::from_utf8(output.stdout)?;
+            let answer = Answer { rows: lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?, notes: String::new() };
+            check(&answer, rows, part);
+        }
+        world.fleet().thaw(part)?;
+        check(&world.await_marked(Way::Direct, "frozen", rows)?, rows, part);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_registers_whatever_dies_or_stands_still_meanwhile_and_is_who_it_was() -> Result<()> {
+    let Some((mut world, _)) = world("register")? else { return Ok(()) };
+    let agents = world.agents()?;
+    for part in ["metadata", "nats", "etcd", "kelvin-1"] {
+        eprintln!("{part} is gone while a node starts");
+        world.fleet().kill("pem-2")?;
+        world.fleet().kill(part)?;
+        world.fleet().launch("pem-2")?;
+        world.fleet().start(part)?;
+        world.fleet().await_ready("pem-2")?;
+        world.fleet().await_answers()?;
+        eprintln!("{part} dies while a node starts");
+        world.fleet().kill("pem-2")?;
+        world.fleet().launch("pem-2")?;
+        world.fleet().restart(part)?;
+        world.fleet().await_ready("pem-2")?;
+        world.fleet().await_answers()?;
+        eprintln!("{part} stands still while a node starts");
+        world.fleet().kill("pem-2")?;
+        world.fleet().freeze(part)?;
+        world.fleet().launch("pem-2")?;
+        world.fleet().thaw(part)?;
+        world.fleet().await_ready("pem-2")?;
+        world.fleet().await_answers()?;
+        assert_eq!(world.agents()?, agents, "{part}");
+    }
+    // The node itself, again and again, before it is there.
+    for _ in 0..3 {
+        world.fleet().kill("pem-2")?;
+        world.fleet().launch("pem-2")?;
+    }
+    world.fleet().await_ready("pem-2")?;
+    world.fleet().await_answers()?;
+    assert_eq!(world.agents()?, agents);
+    Ok(())
+}
+
+#[test]
+fn all_parts_stop_when_they_are_asked_to_and_come_back_as_they_were() -> Result<()> {
+    let Some((mut world, _)) = world("power")? else { return Ok(()) };
+    let (agents, cluster) = (world.agents()?, world.fleet().cluster_id().map(str::to_owned));
+    let parts: Vec<_> = world.fleet().status().into_iter().map(|line| line.name).collect();
+    for part in parts.iter().rev() {
+        world.fleet().stop(part)?;
+    }
+    for part in &parts {
+        world.fleet().launch(part)?;
+    }
+    for part in &parts {
+        world.fleet().await_ready(part)?;
+    }
+    world.fleet().await_answers()?;
+    assert_eq!(world.agents()?, agents);
+    assert_eq!(world.fleet().ready_lines("cloud-connector")?.first(), cluster.as_ref());
     Ok(())
 }

@@ -129,7 +129,7 @@ pub(crate) fn script(marker: &str) -> String {
 }
 
 /// Where the binaries are: as the environment says, or beside this test.
-fn bin_dir() -> Result<PathBuf> {
+pub(crate) fn bin_dir() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("PX_FLEET_BIN_DIR") {
         return Ok(dir.into());
     }
