@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::process::Output;
 
 use anyhow::Result;
 use fleet::{Answer, Store, Way};
@@ -99,8 +100,7 @@ fn a_part_that_is_killed_during_a_query_costs_rows_that_are_named_or_the_query()
             world.fleet().kill(part)?;
             let output = child.wait_with_output()?;
             if output.status.success() {
-                let lines = String::from_utf8(output.stdout)?;
-                let answer = Answer { rows: lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?, notes: String::new() };
+                let answer = answer_of(&output)?;
                 if part == "pem-1" {
                     different_rows(&answer, &what);
                 } else {
@@ -127,9 +127,7 @@ fn a_part_that_stands_still_during_a_query_costs_rows_that_are_named_or_the_quer
         }
         let output = child.wait_with_output()?;
         if output.status.success() {
-            let lines = String::from_utf8(output.stdout)?;
-            let answer = Answer { rows: lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?, notes: String::new() };
-            check(&answer, rows, part);
+            check(&answer_of(&output)?, rows, part);
         }
         world.fleet().thaw(part)?;
         check(&world.await_marked(Way::Direct, "frozen", rows)?, rows, part);
@@ -193,4 +191,30 @@ fn all_parts_stop_when_they_are_asked_to_and_come_back_as_they_were() -> Result<
     assert_eq!(world.agents()?, agents);
     assert_eq!(world.fleet().ready_lines("cloud-connector")?.first(), cluster.as_ref());
     Ok(())
+}
+
+#[test]
+fn a_call_through_the_control_plane_is_whole_or_fails_whatever_dies_on_its_way() -> Result<()> {
+    let Some((mut world, rows)) = world("way")? else { return Ok(()) };
+    for part in ["cloud-connector", "cloud", "nats", "query-broker", "kelvin-1", "etcd"] {
+        for round in 0..2 {
+            let mut child = world.fleet().px_command(Way::Cloud)?.spawn()?;
+            child.stdin.take().unwrap().write_all(script("way").as_bytes())?;
+            // Whatever it is doing by now.
+            world.fleet().kill(part)?;
+            let output = child.wait_with_output()?;
+            if output.status.success() {
+                check(&answer_of(&output)?, rows, &format!("{part}, {round}"));
+            }
+            world.fleet().start(part)?;
+            check(&world.await_marked(Way::Cloud, "way", rows)?, rows, part);
+        }
+    }
+    Ok(())
+}
+
+/// What `px` printed.
+fn answer_of(output: &Output) -> Result<Answer> {
+    let lines = String::from_utf8(output.stdout.clone())?;
+    Ok(Answer { rows: lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?, notes: String::new() })
 }
