@@ -18,4 +18,7 @@ mod table;
 pub use counter::Counter;
 pub use record::{Closed, Data, Exec, Exit, Header, Kind, Opened, ProbeHit, ProcessSeen, SocketId, flag};
 pub use settings::{Offsets, Settings, Whoami};
-pub use table::{Copied, ProbeCounts, ProbeEntry, Socket, VERDICT_IGNORE, VERDICT_TRACE, VerdictEntry, probe_flag, socket_flag};
+pub use table::{
+    Copied, ProbeCounts, ProbeEntry, Socket, VERDICT_BITS, VERDICT_EPOCH_MAX, VERDICT_IGNORE, VERDICT_TRACE, VerdictEntry, probe_flag,
+    socket_flag,
+};

@@ -45,12 +45,11 @@ pub struct Socket {
     pub copied: Copied,
     /// Bits of [`socket_flag`].
     pub flags: u8,
-    /// The verdict as it was last looked up, and the epoch of that look: it holds until user space decides anything again.
-    pub verdict: u8,
     /// Zero.
-    pub reserved: [u8; 2],
-    /// See `verdict`; 0 if it was never looked up.
-    pub verdict_epoch: u32,
+    pub reserved: [u8; 3],
+    /// The verdict as it was last looked up, and above [`VERDICT_BITS`] the epoch of that look: it holds until user space decides anything again. One word,
+    /// since several processors may write it; 0 if nothing was looked up.
+    pub decided: u32,
 }
 
 /// Bytes copied of each direction.
@@ -67,6 +66,11 @@ pub struct Copied {
 pub const VERDICT_TRACE: u32 = 1;
 /// Copy nothing, tell nothing, keep counting. Final.
 pub const VERDICT_IGNORE: u32 = 2;
+
+/// Bits of a verdict, so that an epoch is told beside it.
+pub const VERDICT_BITS: u32 = 2;
+/// Epochs go from 1 to this, and begin again.
+pub const VERDICT_EPOCH_MAX: u32 = u32::MAX >> VERDICT_BITS;
 
 /// What user space decided on a socket, by the address of its `struct sock`.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, LruHashMap},
 };
 use ebpf_abi::{
-    Closed, Copied, Counter, Header, Kind, Opened, Socket, SocketId, VERDICT_IGNORE, VerdictEntry, flag, limit,
+    Closed, Copied, Counter, Header, Kind, Opened, Socket, SocketId, VERDICT_BITS, VERDICT_IGNORE, VerdictEntry, flag, limit,
     socket_flag::{ANNOUNCED, CLIENT, DATAGRAMS, FRESH, IGNORED, IPV6, SERVER},
 };
 
@@ -179,9 +179,8 @@ pub unsafe fn insert<K: Kernel>(
         receive_start: start.receive,
         copied: Copied { sent: 0, received: 0 },
         flags: flags | if family == INET6 { IPV6 } else { 0 },
-        verdict: 0,
-        reserved: [0; 2],
-        verdict_epoch: 0,
+        reserved: [0; 3],
+        decided: 0,
     };
     let _ = SOCKETS.insert(&key, &value, policy);
     let entry = SOCKETS.get_ptr_mut(&key);
@@ -276,8 +275,9 @@ pub unsafe fn verdict(sk: *const u8, entry: *mut Socket) -> u32 {
         }
         // Read before the verdict: one that is decided meanwhile is looked up with the next call.
         let epoch = VERDICT_EPOCH.get_ptr(0).map_or(0, |epoch| epoch.read_volatile());
-        if epoch != 0 && (*entry).verdict_epoch == epoch {
-            return (*entry).verdict as u32;
+        let known = (&raw const (*entry).decided).read_volatile();
+        if epoch != 0 && known >> VERDICT_BITS == epoch {
+            return known & ((1 << VERDICT_BITS) - 1);
         }
         let decided = match VERDICTS.get(&(sk as u64)) {
             Some(decided) if decided.opened_ns == (*entry).opened_ns => decided.verdict,
@@ -286,8 +286,7 @@ pub unsafe fn verdict(sk: *const u8, entry: *mut Socket) -> u32 {
         if decided == VERDICT_IGNORE {
             (*entry).flags |= IGNORED;
         }
-        (*entry).verdict = decided as u8;
-        (*entry).verdict_epoch = epoch;
+        (&raw mut (*entry).decided).write_volatile(epoch << VERDICT_BITS | decided);
         decided
     }
 }

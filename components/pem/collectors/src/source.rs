@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
 };
 use conntrack::{Counters, Verdict};
-use ebpf_abi::{Counter, VERDICT_IGNORE, VERDICT_TRACE};
+use ebpf_abi::{Counter, VERDICT_EPOCH_MAX, VERDICT_IGNORE, VERDICT_TRACE};
 use ids::{Asid, SocketId};
 use rustix::event::epoll;
 
@@ -109,7 +109,7 @@ impl Source {
         };
         told.map_err(refused)?;
         // Never 0, which means that nothing was looked up.
-        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.epoch = self.epoch % VERDICT_EPOCH_MAX + 1;
         self.verdict_epoch.set(0, self.epoch, 0).map_err(|source| Error::Map { map: "VERDICT_EPOCH", source })
     }
 
