@@ -260,6 +260,22 @@ impl Fleet {
         Ok(())
     }
 
+    /// Cuts the link of a node, as a pulled cable would.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn cut(&self, pem: &str) -> Result<()> {
+        self.network().set_link(self.node(pem)?, false)
+    }
+
+    /// Mends it.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn mend(&self, pem: &str) -> Result<()> {
+        self.network().set_link(self.node(pem)?, true)
+    }
+
     /// Kills a part and starts it again.
     ///
     /// # Errors
@@ -274,8 +290,7 @@ impl Fleet {
     /// # Errors
     /// There is no such node.
     pub fn command(&self, pem: &str, words: &[String]) -> Result<Command> {
-        let node = self.part(pem)?.node.with_context(|| format!("{pem} is no node: pem-1, … are"))?;
-        let mut command = inside(self.network(), Some(self.holder(node)?));
+        let mut command = inside(self.network(), Some(self.holder(self.node(pem)?)?));
         command.args(words);
         Ok(command)
     }
@@ -388,6 +403,10 @@ impl Fleet {
             Some(index) => Ok(parts.swap_remove(index)),
             None => bail!("there is no part `{name}`: there are {}", names()),
         }
+    }
+
+    fn node(&self, pem: &str) -> Result<usize> {
+        self.part(pem)?.node.with_context(|| format!("{pem} is no node: pem-1, … are"))
     }
 
     fn running(&self, name: &str) -> Result<Running> {

@@ -64,6 +64,11 @@ impl Network {
         in_node(&["route", "add", "default", "via", &self.hub_address()]).map(drop)
     }
 
+    /// Cuts the link of a node, or mends it: what is under way is lost, and nobody is told.
+    pub(crate) fn set_link(self, node: usize, up: bool) -> Result<()> {
+        run("ip", &["-n", &self.hub(), "link", "set", &format!("node{node}"), if up { "up" } else { "down" }]).map(drop)
+    }
+
     /// Removes what there is of it, and of as many nodes. All processes in them must have ended.
     pub(crate) fn remove(self, nodes: usize) -> Result<()> {
         for name in (1..=nodes).map(|node| self.node(node)).chain([self.hub()]) {

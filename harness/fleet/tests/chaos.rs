@@ -213,6 +213,23 @@ fn a_call_through_the_control_plane_is_whole_or_fails_whatever_dies_on_its_way()
     Ok(())
 }
 
+#[test]
+fn a_node_whose_link_is_cut_is_missing_and_is_back_with_all_its_rows() -> Result<()> {
+    let Some((mut world, rows)) = world("link")? else { return Ok(()) };
+    let agents = world.agents()?;
+    for _ in 0..2 {
+        world.fleet().cut("pem-2")?;
+        // Nobody is told: the answer waits until the node was silent for too long.
+        let answer = world.marked(Way::Direct, "link")?;
+        check(&answer, rows, "while the link is cut");
+        assert_eq!(answer.missing(), ["pem-2"]);
+        world.fleet().mend("pem-2")?;
+        check(&world.await_marked(Way::Direct, "link", rows)?, rows, "after it was mended");
+        assert_eq!(world.agents()?, agents);
+    }
+    Ok(())
+}
+
 /// What `px` printed.
 fn answer_of(output: &Output) -> Result<Answer> {
     let lines = String::from_utf8(output.stdout.clone())?;
