@@ -31,8 +31,9 @@ fn every_call_is_told_once_with_its_arguments_wherever_the_program_is_loaded() {
             assert_eq!((event.probe, event.thread, event.returned), (probe, program.pid(), None));
             let process = event.process;
             assert_eq!((process.asid(), process.pid(), process.start_ticks()), (Asid(7), program.pid(), ticks));
-            let [a, b, c, d, e, f] = event.arguments;
-            assert_eq!((a, b as i32, c, d as u8, e, f), (index as u64, -2, 3, 4, 5, 6), "{options:?}");
+            let [first, second, third, fourth, fifth, sixth] = event.arguments;
+            assert_eq!((first, second as i32, third, fourth as u8), (index as u64, -2, 3, 4), "{options:?}");
+            assert_eq!((fifth, sixth), (5, 6));
             assert!(event.at.0 > before);
             before = event.at.0;
         }
