@@ -11,7 +11,7 @@ use service::{HttpArgs, ServiceArgs, Settings};
 
 /// Coordinates queries: asks the agents that have dialled for their part, does the rest, streams the rows to the query broker.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "kelvin", version)]
+#[command(name = "kelvin", version, mut_arg("nats_url", |url| url.required(false)))]
 pub struct Args {
     /// Address to serve the query broker on. Mutual TLS; port 0 lets the system choose.
     #[arg(long, env = "PX_KELVIN_LISTEN", default_value = "127.0.0.1:51210", value_name = "ADDR")]

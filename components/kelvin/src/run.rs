@@ -98,12 +98,13 @@ async fn join(
     let profile = profile(args, address, agents_address);
     let bus = nats.settings(&format!("kelvin/{}", profile.rpc_address), files)?.connect().await?;
     let (membership, member, requests) = Membership::new(bus.clone(), MembershipArgs::new(profile));
-    agent::register_metrics(metrics, bus.clone(), member.clone(), None);
+    let names = NamesHandle::default();
+    agent::register_metrics(metrics, bus.clone(), (member.clone(), names.clone()), None);
     let (pushed_bus, pushed, pod_name, stop) = (bus.clone(), metrics.clone(), args.node.pod_name.clone(), shell.stop.clone());
     shell.tasks.spawn(async move { agent::push_metrics(&pushed_bus, &pushed, &pod_name, &stop).await });
     shell.tasks.spawn(watch(bus.clone(), member.clone(), health.clone(), shell.clone()));
     shell.tasks.spawn(refuse_requests(requests));
-    Ok(Some(Joined { bus, membership, member, names: NamesHandle::default() }))
+    Ok(Some(Joined { bus, membership, member, names }))
 }
 
 /// What is said of it where it registers.
@@ -123,7 +124,7 @@ fn profile(args: &Args, address: SocketAddr, agents_address: SocketAddr) -> Prof
 }
 
 async fn watch(bus: Bus, member: MemberHandle, health: Health, shell: Shell) {
-    agent::watch_readiness(&bus, &member, &health, &shell.stop).await;
+    agent::watch_readiness(&bus, &member, None, &health, &shell.stop).await;
 }
 
 /// Nothing can be deployed or set on a Kelvin: whoever asks is told so in its log.

@@ -25,7 +25,7 @@ use crate::clock;
 use crate::containers::Containers;
 use crate::error::Error;
 use crate::processes::{ProcessNews, ProcessObserver, Processes};
-use crate::tracepoints::{NodeFacts, NodeTracepoints};
+use crate::tracepoints::{NodeFacts, NodeTracepoints, OfPods};
 
 /// How often the names that rows can have are looked at. Reference: metadata state, 5 s.
 const NAMES_PERIOD: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl Node {
         let pem = start_observed(&args.pem, member.asid, Some(observer(handle, &containers)), (&stop, &tasks))?;
         handle.set_tables(schema::of_store(pem.store()));
         handle.set_collectors(pem.statuses().iter().map(collector).collect());
-        let environment = environment(args, member, &pem, (handle, names, containers));
+        let environment = environment(args, member, &pem, (handle, names, containers.clone()));
         let functions = Functions::each(move || Arc::new(funcs::registry(&environment)));
         let limits = AgentWorkerArgs {
             query_memory_bytes_max: args.query_memory_bytes_max,
@@ -71,7 +71,8 @@ impl Node {
         tasks.spawn(async move { set.run(cluster, &stopped).await });
         tasks.spawn(tell_names(names.clone(), handle.clone(), stop.clone()));
         let facts = NodeFacts { asid: member.asid, hostname: args.node.hostname(), kernel: host::kernel() };
-        let tracepoints = NodeTracepoints::start(facts, Arc::clone(pem.store()))?;
+        let of_pods = OfPods { asid: member.asid, names: names.clone(), containers };
+        let tracepoints = NodeTracepoints::start(facts, of_pods, Arc::clone(pem.store()))?;
         Ok(Node { member, pem, tracepoints, dials, stop, tasks })
     }
 

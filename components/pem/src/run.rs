@@ -28,27 +28,24 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let (dials, dials_seen) = watch::channel(DialStates::default());
     let current = Current::default();
-    agent::register_metrics(&metrics, bus.clone(), member.clone(), Some(dials_seen));
+    let names = NamesHandle::default();
+    agent::register_metrics(&metrics, bus.clone(), (member.clone(), names.clone()), Some(dials_seen.clone()));
     current.register(&metrics);
     let http = args.http.start(&health, &metrics, &shell).await?;
     let (watched, watched_bus, stop) = (member.clone(), bus.clone(), shell.stop.clone());
-    shell.tasks.spawn(async move { agent::watch_readiness(&watched_bus, &watched, &health, &stop).await });
+    shell.tasks.spawn(async move { agent::watch_readiness(&watched_bus, &watched, Some(dials_seen), &health, &stop).await });
     let (pod_name, pushed_bus, stop) = (args.node.pod_name.clone(), bus.clone(), shell.stop.clone());
     shell.tasks.spawn(async move { agent::push_metrics(&pushed_bus, &metrics, &pod_name, &stop).await });
     shell.tasks.spawn(give_memory_back(shell.clone()));
 
     let compute = Compute::new(args.compute_threads)?;
-    let (names, selector, wall) = (NamesHandle::default(), Selector::Host(args.node.host_ip()), clock());
+    let (selector, wall) = (Selector::Host(args.node.host_ip()), Arc::new(agent::wall_clock) as WallClock);
     let (followed, names_bus) = (names.clone(), bus.clone());
     let nodes = Nodes { args, http, tls, compute, bus, member, names, requests, dials, current, shell: shell.clone() };
     let registered = async { membership.run(&shell.stop).await.map_err(Error::from) };
     let names = async { run_names(&names_bus, selector, &followed, &wall, &shell.stop).await.map_err(Error::from) };
     tokio::try_join!(registered, names, nodes.run())?;
     Ok(())
-}
-
-fn clock() -> WallClock {
-    Arc::new(agent::wall_clock)
 }
 
 /// At once, for what the start needed, and again and again.

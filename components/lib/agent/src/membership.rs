@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::vizier::messages::vizier_message::Msg;
 use api::vizier::messages::{ConfigUpdateMessage, TracepointMessage, VizierMessage};
-use bus::{Bus, Received, Subscription, subject};
+use bus::{Bus, Received, Subject, Subscription, subject};
 use ids::{AgentId, MonoNs, UnixNs};
 use parking_lot::Mutex;
 use rand::SeedableRng;
@@ -25,6 +25,9 @@ use crate::life::{
 const REQUESTS_MAX: usize = 256;
 /// A deadline that is never reached; there is none when it has stopped.
 const FAR: Duration = Duration::from_secs(3600);
+
+/// A server that did not confirm a subscription in time is asked again after this long.
+const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixNs + Send + Sync>;
@@ -252,7 +255,7 @@ impl Membership {
     /// [`Error::Stopped`] in that case; [`Error::Bus`] if the bus is closed.
     pub async fn run(self, stop: &CancellationToken) -> Result<(), Error> {
         let id = self.shared.life.lock().0.id();
-        let mut answers = self.bus.subscribe(subject::agent(id)).await.map_err(Error::Bus)?;
+        let mut answers = subscribe(&self.bus, &subject::agent(id)).await?;
         let mut link = self.bus.link();
         let mut connected = link.borrow_and_update().is_connected();
         loop {
@@ -288,7 +291,7 @@ impl Membership {
 
     async fn perform(&self, effect: Effect, answers: &mut Subscription<VizierMessage>) -> Result<(), Error> {
         match effect {
-            Effect::Listen(id) => *answers = self.bus.subscribe(subject::agent(id)).await.map_err(Error::Bus)?,
+            Effect::Listen(id) => *answers = subscribe(&self.bus, &subject::agent(id)).await?,
             Effect::Register(registration) => {
                 tracing::debug!(id = %registration.id, asid = registration.asid.map(|asid| asid.0), "registering");
                 self.say(&life::encode_registration(&registration)).await;
@@ -349,6 +352,20 @@ impl Membership {
             tracing::warn!(sender = sender.unwrap_or("unknown"), reason, count, "a message to this agent is dropped");
         }
         vec![]
+    }
+}
+
+/// Subscribes, however long a server takes to confirm it.
+pub(crate) async fn subscribe<T>(bus: &Bus, subject: &Subject<T>) -> Result<Subscription<T>, Error> {
+    loop {
+        match bus.subscribe(subject).await {
+            Ok(subscription) => return Ok(subscription),
+            Err(error) if matches!(error, bus::Error::Deadline { .. }) => {
+                tracing::warn!(%error, "the bus is slow");
+                tokio::time::sleep(SUBSCRIBE_PAUSE).await;
+            }
+            Err(error) => return Err(Error::Bus(error)),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::life::Standing;
+use crate::names::NamesHandle;
 use crate::{DialStates, MemberHandle};
 
 /// How often an agent pushes its metrics. Reference: once a minute.
@@ -25,6 +26,7 @@ pub type Dials = watch::Receiver<DialStates>;
 struct AgentCollector {
     bus: Bus,
     member: MemberHandle,
+    names: NamesHandle,
     dials: Option<Dials>,
 }
 
@@ -34,15 +36,15 @@ impl fmt::Debug for AgentCollector {
     }
 }
 
-/// Tells of the bus, the membership and, for an agent that dials, of its Kelvins.
-pub fn register_metrics(metrics: &Metrics, bus: Bus, member: MemberHandle, dials: Option<Dials>) {
-    metrics.with(|registry| registry.register_collector(Box::new(AgentCollector { bus, member, dials })));
+/// Tells of the bus, the membership, the names and, for an agent that dials, of its Kelvins.
+pub fn register_metrics(metrics: &Metrics, bus: Bus, (member, names): (MemberHandle, NamesHandle), dials: Option<Dials>) {
+    metrics.with(|registry| registry.register_collector(Box::new(AgentCollector { bus, member, names, dials })));
 }
 
 impl Collector for AgentCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let (counts, bus) = (self.member.counts(), self.bus.counts());
-        let life = counts.life;
+        let (counts, bus, names) = (self.member.counts(), self.bus.counts(), self.names.counts());
+        let (life, feed, mirror) = (counts.life, names.feed, names.mirror);
         let counters = [
             ("px_agent_registrations", "Registrations said, repeated ones too", life.registrations),
             ("px_agent_registrations_refused", "Registrations refused", life.refused),
@@ -55,6 +57,16 @@ impl Collector for AgentCollector {
             ("px_agent_tables_cut", "Tables that were never told, for their size", counts.tables_cut),
             ("px_agent_requests_dropped", "Requests to the agent that found its queue full", counts.requests_dropped),
             ("px_agent_messages_malformed", "Messages to the agent that were not as they must be", counts.malformed),
+            ("px_agent_names_applied", "Changes of names taken", feed.applied),
+            ("px_agent_names_old", "Changes of names that were known", feed.old),
+            ("px_agent_names_dropped", "Changes of names that found no room behind a gap", feed.dropped),
+            ("px_agent_names_replaced", "Changes of names that were replaced while they waited", feed.replaced),
+            ("px_agent_names_requests", "Requests for changes of names that are missing", feed.requests),
+            ("px_agent_names_resets", "Times that the names began anew", feed.resets),
+            ("px_agent_names_unavailable", "Gaps in the names that nobody could fill", feed.unavailable),
+            ("px_agent_names_malformed", "Changes of names that were not as they must be", names.malformed + mirror.malformed),
+            ("px_agent_names_refused", "Changes of names that found no room, or contradict what is known", mirror.refused),
+            ("px_agent_names_containers_dropped", "Containers whose pod never came", mirror.containers_dropped),
             ("px_bus_messages_sent", "Messages handed to the bus", bus.sent_messages),
             ("px_bus_messages_received", "Messages taken from the bus", bus.received_messages),
             ("px_bus_messages_dropped", "Messages that a slow reader lost", bus.dropped_messages),
@@ -66,6 +78,8 @@ impl Collector for AgentCollector {
         tell(&mut encoder, "px_bus_connected", "Whether the bus carries messages", &ConstGauge::new(connected))?;
         let registered = i64::from(matches!(*self.member.standing().borrow(), Standing::Running(_)));
         tell(&mut encoder, "px_agent_registered", "Whether the agent belongs to its Vizier", &ConstGauge::new(registered))?;
+        let complete = i64::from(names.complete);
+        tell(&mut encoder, "px_agent_names_complete", "Whether all names that there were have come", &ConstGauge::new(complete))?;
         let Some(dials) = &self.dials else { return Ok(()) };
         let states = dials.borrow().all();
         let connected = states.iter().filter(|(_, state)| state.connected).count();
@@ -113,9 +127,15 @@ pub async fn push_metrics(bus: &Bus, metrics: &Metrics, pod_name: &str, stop: &C
     }
 }
 
-/// Says by checks of readiness whether the bus is there and the agent registered, until the stop.
-pub async fn watch_readiness(bus: &Bus, member: &MemberHandle, health: &Health, stop: &CancellationToken) {
+/// How often connections to Kelvins are looked at.
+const KELVINS_PERIOD: Duration = Duration::from_secs(1);
+
+/// Says by checks of readiness whether the bus is there, the agent registered and, of one that dials, a Kelvin connected, until the stop.
+pub async fn watch_readiness(bus: &Bus, member: &MemberHandle, dials: Option<Dials>, health: &Health, stop: &CancellationToken) {
     let (bus_check, member_check) = (health.ready("bus"), health.ready("registered"));
+    let dials = dials.map(|dials| (dials, health.ready("kelvins")));
+    let mut period = tokio::time::interval(KELVINS_PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut link, mut standing) = (bus.link(), member.standing());
     loop {
         match &*link.borrow_and_update() {
@@ -129,8 +149,20 @@ pub async fn watch_readiness(bus: &Bus, member: &MemberHandle, health: &Health, 
             }
             Standing::Stopped { reason } => member_check.failing(reason),
         }
+        if let Some((dials, check)) = &dials {
+            let states = dials.borrow().all();
+            match states.iter().find(|(_, state)| !state.connected) {
+                _ if states.iter().any(|(_, state)| state.connected) => check.ok(),
+                Some((kelvin, state)) => {
+                    let reason = state.reason.as_deref().unwrap_or("it is being dialled");
+                    check.failing(format!("{}: {reason}", kelvin.address));
+                }
+                None => check.failing("no Kelvin is known"),
+            }
+        }
         tokio::select! {
             () = stop.cancelled() => return,
+            _ = period.tick(), if dials.is_some() => {}
             changed = link.changed() => if changed.is_err() { return },
             changed = standing.changed() => if changed.is_err() { return },
         }

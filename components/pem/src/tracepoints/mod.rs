@@ -10,4 +10,4 @@ mod choose;
 mod worker;
 
 pub(crate) use choose::NodeFacts;
-pub(crate) use worker::NodeTracepoints;
+pub(crate) use worker::{NodeTracepoints, OfPods};

@@ -1,20 +1,24 @@
 //! The thread that owns the probes.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use agent::names::NamesHandle;
 use agent::tracepoints::{Code, Deployment, Failure, Outcome, Tracepoints};
 use collectors::{ProbeEvent, ProbeId, ProbeSpec, Probes};
-use ids::{TracepointId, Upid};
+use ids::{Asid, TracepointId, Upid};
 use parking_lot::Mutex;
 use table_store::{Table, TableStore};
 
 use super::calls::Calls;
-use super::choose::{self, NodeFacts};
+use super::choose::{self, NodeFacts, PodProcess};
 use crate::clock::Clock;
+use crate::containers::Containers;
 use crate::error::Error;
+use crate::processes::join_arguments;
 
 /// What is to be done and was not begun: as many as there may be tracepoints, each deployed and removed.
 const COMMANDS_MAX: usize = 256;
@@ -40,10 +44,10 @@ pub(crate) struct NodeTracepoints {
 
 impl NodeTracepoints {
     /// Starts the thread; it loads nothing before the first tracepoint.
-    pub(crate) fn start(node: NodeFacts, store: Arc<TableStore>) -> Result<NodeTracepoints, Error> {
+    pub(crate) fn start(node: NodeFacts, of_pods: OfPods, store: Arc<TableStore>) -> Result<NodeTracepoints, Error> {
         let (commands, queue) = sync_channel(COMMANDS_MAX);
         let outcomes = Outcomes::default();
-        let worker = Worker { node, store, probes: None, points: BTreeMap::new(), outcomes: Arc::clone(&outcomes) };
+        let worker = Worker { node, of_pods, store, probes: None, points: BTreeMap::new(), outcomes: Arc::clone(&outcomes) };
         std::thread::Builder::new()
             .name("pem-probes".to_owned())
             .spawn(move || worker.run(&queue))
@@ -82,6 +86,7 @@ struct Running {
 
 struct Worker {
     node: NodeFacts,
+    of_pods: OfPods,
     store: Arc<TableStore>,
     probes: Option<Probes>,
     points: BTreeMap<ProbeId, Running>,
@@ -120,8 +125,8 @@ impl Worker {
     /// All programs that fit, or none.
     fn deploy(&mut self, id: TracepointId, deployment: &Deployment) -> Result<(), Failure> {
         let chosen = choose::programs(deployment, &self.node)?;
-        let (binary, probed) = choose::target(&deployment.target, &self.node, lives)?;
-        for program in chosen {
+        let targets = choose::targets(&deployment.target, &self.node, lives, || self.of_pods.processes())?;
+        for (program, (binary, probed)) in chosen.iter().flat_map(|program| targets.iter().map(move |target| (program, target))) {
             let deployed = Calls::new(program.probe).and_then(|calls| {
                 let table = self.table(program.table, &calls)?;
                 let returns = calls.needs_return();
@@ -195,6 +200,33 @@ impl Worker {
                 Err(error) => tracing::error!(table = name, %error, "rows cannot be made of calls: dropped"),
             }
         }
+    }
+}
+
+/// Finds the processes of pods.
+pub(crate) struct OfPods {
+    pub(crate) asid: Asid,
+    pub(crate) names: NamesHandle,
+    pub(crate) containers: Containers,
+}
+
+impl OfPods {
+    /// Of this node, as far as this agent's PID namespace shows them.
+    fn processes(&self) -> Vec<PodProcess> {
+        let Ok(folders) = std::fs::read_dir("/proc") else { return vec![] };
+        let pids = folders.flatten().filter_map(|folder| folder.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        let snapshot = self.names.snapshot();
+        let process = |pid: u32| {
+            let ticks = crate::agent::start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+            let id = self.containers.of(Upid::new(self.asid, pid, ticks))?;
+            let (container, pod) = snapshot.container(&id)?;
+            // The file that it runs, also where it is in another mount namespace or gone.
+            let file = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+            let cmdline = join_arguments(&std::fs::read(format!("/proc/{pid}/cmdline")).ok()?);
+            let pod = format!("{}/{}", pod.meta.namespace, pod.meta.name);
+            Some(PodProcess { pid, pod, container: container.name.to_string(), cmdline, file: (file.dev(), file.ino()) })
+        };
+        pids.filter_map(process).collect()
     }
 }
 

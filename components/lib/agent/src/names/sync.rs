@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::feed::{Feed, FeedCounts, FeedEffect, FeedEvent, Sequenced};
 use super::mirror::{Mirror, MirrorCounts};
 use crate::life::Cluster;
+use crate::membership::subscribe;
 use crate::{Error, WallClock};
 
 /// How often what is gone for long is forgotten.
@@ -116,7 +117,7 @@ pub async fn run_names(
 ) -> Result<(), Error> {
     let began = Instant::now();
     let now = || MonoNs(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let mut updates = bus.subscribe(subject::k8s_updates(selector)).await.map_err(Error::Bus)?;
+    let mut updates = subscribe(bus, &subject::k8s_updates(selector)).await?;
     let mut link = bus.link();
     let mut connected = link.borrow_and_update().is_connected();
     let (mut feed, mut mirror, mut malformed) = (Feed::new(now()), Mirror::new(Limits::default()), 0_u64);
@@ -151,7 +152,7 @@ pub async fn run_names(
             match effect {
                 FeedEffect::Apply(update) => mirror.apply(update, wall()),
                 FeedEffect::Reset => mirror.reset(),
-                FeedEffect::Request { from, to } => ask(bus, selector, from, to).await,
+                FeedEffect::Request { from } => ask(bus, selector, from).await,
             }
         }
         let counts = NamesCounts { feed: feed.counts(), mirror: mirror.counts(), malformed, complete: feed.is_complete() };
@@ -181,11 +182,11 @@ fn sequenced(update: ResourceUpdate) -> Sequenced<ResourceUpdate> {
 }
 
 /// Asked again after five seconds.
-async fn ask(bus: &Bus, selector: Selector, from: i64, to: i64) {
+async fn ask(bus: &Bus, selector: Selector, from: i64) {
     let request = MissingK8sMetadataRequest {
         selector: selector.to_string(),
         from_update_version: from,
-        to_update_version: to,
+        to_update_version: 0,
         custom_topic: String::new(),
     };
     let message = K8sMetadataMessage { msg: Some(k8s_metadata_message::Msg::MissingK8sMetadataRequest(request)) };
