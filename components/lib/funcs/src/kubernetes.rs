@@ -25,7 +25,7 @@ pub(crate) fn add(b: &mut Builder, environment: &Environment) {
     add_addresses(&mut add);
     add.builder.kernel("pod_name_to_namespace", SemanticRule::Always(St::NamespaceName), unary::<Text, Text>(namespace_of));
     add.builder.kernel("service_name_to_namespace", SemanticRule::Always(St::NamespaceName), unary::<Text, Text>(namespace_of));
-    add.text("namespace_name_to_namespace_id", St::None, |cluster, name| cluster.namespace_id(name));
+    add.text("namespace_name_to_namespace_id", St::None, Cluster::namespace_id);
     let kubernetes = Arc::clone(&environment.kubernetes);
     add.builder.kernel_here(
         "get_cidrs",
@@ -59,7 +59,7 @@ impl Adder<'_, '_> {
 
     /// A time of an id or a name; 0 if there is none.
     pub(crate) fn time(&mut self, name: &'static str, f: fn(&Cluster, &str) -> i64) {
-        let overload = unary_with::<_, Text, Time>(self.cluster(), move |cluster, text| f(cluster, text));
+        let overload = unary_with::<_, Text, Time>(self.cluster(), f);
         self.kernel(name, Anywhere, St::None, overload);
     }
 

@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use golden::Case;
 use ids::UnixNs;
-use pxl::{CompileInput, Compiled, Diagnostics, Flags, FuncToExecute, Mutation, SchemaCatalog};
+use pxl::{
+    AnsweredBy, CompileInput, Compiled, Diagnostics, Flags, FuncToExecute, FunctionRegistry, Mutation, RunsOn, ScalarFunction,
+    SchemaCatalog, TableFunctionArg,
+};
+use tables::DataType;
 
 /// 2026-01-01 00:00:00 UTC.
 const NOW: UnixNs = UnixNs(1_767_225_600_000_000_000);
@@ -60,9 +65,9 @@ fn scripts_become_the_plans_they_say() {
 }
 
 fn show_mutations(mutations: &[Mutation]) -> String {
-    let mut text: String = mutations.iter().map(|mutation| format!("{mutation:#?}\n")).collect();
-    if mutations.is_empty() {
-        text.push_str("nothing");
+    let mut text = if mutations.is_empty() { "nothing".to_owned() } else { String::new() };
+    for mutation in mutations {
+        writeln!(text, "{mutation:#?}").unwrap();
     }
     text
 }
@@ -75,6 +80,65 @@ fn scripts_want_changed_what_they_say() {
         assert!(mutates || text == "nothing", "{}", case.name());
         case.expect("mutations.txt", text.trim_end())
     });
+}
+
+fn types(types: &[DataType]) -> String {
+    types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn scalars(functions: &FunctionRegistry) -> String {
+    let one = |f: &Arc<ScalarFunction>| {
+        let init = if f.init_args.is_empty() { String::new() } else { format!("[{}] ", types(&f.init_args)) };
+        let place = match f.runs_on {
+            RunsOn::Anywhere => "",
+            RunsOn::Pem => ", on the agent that has the row",
+            RunsOn::Kelvin => ", on Kelvin",
+        };
+        format!("{} {init}({}) -> {}{place}", f.name, types(&f.args), f.returns)
+    };
+    functions.scalars().map(one).collect::<Vec<_>>().join("\n")
+}
+
+fn aggregates(functions: &FunctionRegistry) -> String {
+    functions.aggregates().map(|f| format!("{} ({}) -> {}", f.name, types(&f.args), f.returns)).collect::<Vec<_>>().join("\n")
+}
+
+fn table_functions(functions: &FunctionRegistry) -> String {
+    let mut text = String::new();
+    for function in functions.table_functions() {
+        let arg = |arg: &TableFunctionArg| match &arg.default {
+            None => format!("{}: {}", arg.name, arg.data_type),
+            Some(default) => format!("{}: {} = {default:?}", arg.name, arg.data_type),
+        };
+        let args = function.args.iter().map(arg).collect::<Vec<_>>().join(", ");
+        writeln!(text, "{}({args}), {:?}: {}", function.name, function.answered_by, function.about).unwrap();
+        for column in function.columns {
+            writeln!(text, "  {} {} {}", column.name, column.data_type, column.semantic_type).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn functions_are_those_that_scripts_know() {
+    let functions = funcs::registry(&funcs::Environment::default());
+    golden::run("pxl/signatures", |case| {
+        let text = match case.name() {
+            "pxl/signatures/scalars" => scalars(&functions),
+            "pxl/signatures/aggregates" => aggregates(&functions),
+            "pxl/signatures/table_functions" => table_functions(&functions),
+            other => panic!("{other} is none of the three"),
+        };
+        case.expect("signatures.txt", text.trim_end())
+    });
+}
+
+#[test]
+fn agents_say_whose_rows_are_whose() {
+    for function in funcs::TABLE_FUNCTIONS.iter().filter(|function| function.answered_by != AnsweredBy::Broker) {
+        assert_eq!(function.columns[0].name, "asid", "{}", function.name);
+        assert!(function.table_name().starts_with(pxl::FUNCTION_TABLE_PREFIX));
+    }
 }
 
 #[test]

@@ -58,7 +58,11 @@ pub(crate) fn qos(qos: Qos) -> &'static str {
 
 /// `"Ready": "True", ` of each.
 fn conditions(conditions: &[Condition]) -> String {
-    conditions.iter().map(|condition| format!("\"{}\": \"{}\", ", condition.kind, truth(condition.status))).collect()
+    let mut text = String::new();
+    for condition in conditions {
+        text.extend(["\"", &*condition.kind, "\": \"", truth(condition.status), "\", "]);
+    }
+    text
 }
 
 pub(crate) fn of_set(set: Found<'_, ReplicaSet>) -> String {

@@ -85,7 +85,7 @@ fn snapshot() -> Snapshot {
         }),
         Object::Deployment(Deployment {
             meta: meta("deploy-web", "shop", "web", 10, &[]),
-            replicas: replicas.clone(),
+            replicas,
             conditions: vec![condition("Available", Truth::True), condition("Progressing", Truth::Unknown)],
         }),
         Object::ReplicaSet(ReplicaSet { meta: meta("set-web", "shop", "web-5d", 11, &set_owner), replicas, conditions: vec![] }),
