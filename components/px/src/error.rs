@@ -166,6 +166,7 @@ fn place(address: &str, source: &client::Error) -> String {
         }
         client::Error::Credentials
         | client::Error::Script(_)
+        | client::Error::Pending { .. }
         | client::Error::Failed { .. }
         | client::Error::Call(_)
         | client::Error::Protocol(_) => address.to_owned(),

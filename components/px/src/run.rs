@@ -2,14 +2,21 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use client::{Client, Event, Script};
+use tokio::time::Instant;
 
 use crate::args::{Args, Format, RunArgs};
 use crate::output::Output;
 use crate::session::Target;
 use crate::source::{ScriptArgs, Source, script_args};
 use crate::{Error, Terminal, picture};
+
+/// How long a script may wait for its tracepoints: an agent needs seconds to attach them, and its tables to be known.
+const CHANGES_MAX: Duration = Duration::from_mins(1);
+/// Asking again is harmless: it refreshes their time to live.
+const CHANGES_LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Script of the library that lists agents.
 const AGENTS_SCRIPT: &str = "px/agent_status";
@@ -29,7 +36,13 @@ pub(crate) async fn run(args: &Args, run: &RunArgs, terminal: &mut Terminal) -> 
         }
         ScriptArgs::Given(given) => given,
     };
-    let script = Script { text: source.text.clone(), funcs: source.calls(&given)?, name: source.name.clone(), ..Script::default() };
+    let script = Script {
+        text: source.text.clone(),
+        funcs: source.calls(&given)?,
+        name: source.name.clone(),
+        mutation: Script::changes(&source.text),
+        ..Script::default()
+    };
     let printed = tokio::select! {
         result = execute(args, script, run, terminal) => result,
         _ = tokio::signal::ctrl_c() => Err(Error::Cancelled),
@@ -55,15 +68,25 @@ async fn execute(args: &Args, script: Script, run: &RunArgs, terminal: &mut Term
     let target = Target::choose(args, run.cluster.as_deref()).await?;
     let script = Script { cluster: target.cluster(), ..script };
     let mut client = Client::connect(&target.address, &target.access).await.map_err(|source| target.failed(source))?;
-    let mut results = client.execute(script).await.map_err(|source| target.failed(source))?;
+    let mut results = client.execute(script.clone()).await.map_err(|source| target.failed(source))?;
+    let mut next = results.next().await;
+    let deadline = Instant::now() + CHANGES_MAX;
+    while let (Err(client::Error::Pending { message }), true) = (&next, Instant::now() < deadline) {
+        // Nobody is left to tell if stderr is gone.
+        let _ = writeln!(terminal.stderr, "{message}");
+        tokio::time::sleep(CHANGES_LOOK_AGAIN).await;
+        results = client.execute(script.clone()).await.map_err(|source| target.failed(source))?;
+        next = results.next().await;
+    }
     let mut output = Output::new(run, &mut *terminal.stdout, terminal.stdout_colour);
-    while let Some(event) = results.next().await.map_err(|source| target.failed(source))? {
+    while let Some(event) = next.map_err(|source| target.failed(source))? {
         match event {
             Event::Table(table) => output.table(table),
             Event::Rows { table, batch } => output.rows(table, &batch)?,
             Event::End { table } => output.end(table)?,
             Event::Cost(_) => {}
         }
+        next = results.next().await;
     }
     output.finish()
 }

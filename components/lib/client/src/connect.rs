@@ -27,6 +27,16 @@ pub struct Script {
     pub name: String,
     /// Id of the cluster to run on, for a control plane; empty where a Vizier is asked directly.
     pub cluster: String,
+    /// Whether it may change what agents do: [`Script::changes`].
+    pub mutation: bool,
+}
+
+impl Script {
+    /// Whether a text looks as if it deployed tracepoints or set something; to say so of another one does no harm. Reference:
+    /// `IsMutation`, src/pixie_cli/pkg/vizier/script.go.
+    pub fn changes(text: &str) -> bool {
+        text.contains("pxtrace") || text.contains("pxconfig")
+    }
 }
 
 /// A call of one of a script's functions.
@@ -92,6 +102,7 @@ impl Client {
             exec_funcs: exec_funcs.collect(),
             query_name: script.name,
             cluster_id: script.cluster,
+            mutation: script.mutation,
             ..Default::default()
         };
         let messages = self.vizier.execute_script(request).await?.into_inner();

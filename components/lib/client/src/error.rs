@@ -60,6 +60,12 @@ pub enum Error {
     /// The script is wrong. Never empty.
     #[error("the script does not compile")]
     Script(Vec<Problem>),
+    /// What the script wants changed is not in effect yet: run it again in a moment.
+    #[error("{message}")]
+    Pending {
+        /// What is waited for.
+        message: String,
+    },
     /// The query failed.
     #[error("{message}")]
     Failed {
