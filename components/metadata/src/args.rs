@@ -2,13 +2,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use auth::SigningKeyArgs;
+use bus::{NatsArgs, TlsFiles};
 use clap::{Parser, ValueEnum};
 use rpc::TlsArgs;
 use service::{HttpArgs, ServiceArgs, Settings};
 
 use crate::Error;
-use crate::io::StoreSource;
+use crate::io::{Kubernetes, StoreSource};
 use crate::store::{EtcdSettings, EtcdTls};
+
+/// Set in every container of a cluster.
+const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+/// How the original says all namespaces.
+const ALL_NAMESPACES: &str = "all";
 
 /// Knows which agents there are and keeps what must survive: their numbers, tracepoints, cron scripts. Feeds agents the names of Kubernetes.
 #[derive(Debug, Clone, Parser)]
@@ -50,6 +56,18 @@ pub struct Args {
     #[arg(long, env = "PX_POD_NAME", value_name = "NAME")]
     pub replica: Option<String>,
 
+    /// Whether to watch Kubernetes and feed agents its names: `auto` does so inside of a cluster.
+    #[arg(long, env = "PX_KUBERNETES", default_value = "auto", value_name = "WHEN")]
+    pub kubernetes: KubernetesUse,
+
+    /// Namespaces whose pods, services and sets are watched, separated by commas. By default all.
+    #[arg(long, env = "PX_METADATA_NAMESPACES", value_delimiter = ',', value_name = "NAMES")]
+    pub namespaces: Vec<String>,
+
+    /// Namespace of this service's pod, where replicas share a lease.
+    #[arg(long, env = "PX_POD_NAMESPACE", default_value = "pl", value_name = "NAME")]
+    pub pod_namespace: String,
+
     /// Certificates of the mutual TLS between parts of this Vizier.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -58,9 +76,9 @@ pub struct Args {
     #[command(flatten)]
     pub signing_key: SigningKeyArgs,
 
-    /// NATS servers, `nats://host:port` or `tls://host:port`, separated by commas.
-    #[arg(long, env = "PX_NATS_URL", default_value = "nats://127.0.0.1:4222", value_name = "URLS")]
-    pub nats_url: String,
+    /// The bus.
+    #[command(flatten)]
+    pub nats: NatsArgs,
 
     /// File that is written, with the address as its only line, once it serves.
     #[arg(long, env = "PX_READY_FILE", value_name = "FILE")]
@@ -75,6 +93,17 @@ pub struct Args {
     pub service: ServiceArgs,
 }
 
+/// When Kubernetes is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KubernetesUse {
+    /// Never.
+    Off,
+    /// Inside of a cluster.
+    Auto,
+    /// Always: the cluster is found as kubectl finds it.
+    On,
+}
+
 /// Where state rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StoreKind {
@@ -85,6 +114,27 @@ pub enum StoreKind {
 }
 
 impl Args {
+    /// What this part shows the bus's server.
+    pub(crate) fn bus_tls(&self) -> TlsFiles {
+        let TlsArgs { tls_ca_cert, tls_cert, tls_key } = self.tls.clone();
+        TlsFiles { ca: tls_ca_cert, certificate: tls_cert, key: tls_key }
+    }
+
+    /// The cluster to watch, if one is.
+    ///
+    /// # Errors
+    /// It cannot be found, or its credentials cannot be used.
+    pub(crate) async fn cluster(&self) -> Result<Option<Kubernetes>, Error> {
+        match self.kubernetes {
+            KubernetesUse::Off => return Ok(None),
+            KubernetesUse::Auto if std::env::var_os(IN_CLUSTER).is_none() => return Ok(None),
+            KubernetesUse::Auto | KubernetesUse::On => {}
+        }
+        let client = kube::Client::try_default().await.map_err(|error| Error::NoKubernetes(Box::new(error)))?;
+        let named = self.namespaces.iter().filter(|name| !name.is_empty() && *name != ALL_NAMESPACES).cloned().collect();
+        Ok(Some(Kubernetes::new(client, named, self.pod_namespace.clone())))
+    }
+
     /// # Errors
     /// etcd is asked for without endpoints, or its certificates cannot be read.
     pub(crate) fn store_source(&self) -> Result<StoreSource, Error> {

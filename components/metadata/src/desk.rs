@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::agents::{AgentKind, AgentState, Now, Registry, Reply, SchemaInfo};
+use crate::k8s::Ranges;
 use crate::metrics::Numbers;
 use crate::scripts::Shelf;
 use crate::tracepoints::{Action, Book, Node, Report, Reported, plan};
@@ -35,15 +36,6 @@ struct Setting {
     value: String,
     told: Option<MonoNs>,
     answer: oneshot::Sender<statuspb::Status>,
-}
-
-/// Addresses of the cluster, as agents are told.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Ranges {
-    /// The smallest range that has every service.
-    pub(crate) service: String,
-    /// Those of the pods.
-    pub(crate) pods: Vec<String>,
 }
 
 /// What the leader knows.

@@ -155,6 +155,12 @@ pub enum Error {
     /// Health and metrics.
     #[error(transparent)]
     Service(#[from] service::Error),
+    /// The API server does not do what it was asked for.
+    #[error("Kubernetes refused a request, or cannot be reached")]
+    Kubernetes(#[source] Box<kube::Error>),
+    /// There is no cluster, or no way to it.
+    #[error("cannot find the Kubernetes cluster that --kubernetes asks for")]
+    NoKubernetes(#[source] Box<kube::Error>),
     /// etcd without saying where.
     #[error("--store etcd needs --etcd-endpoints")]
     NoEndpoints,

@@ -1,6 +1,6 @@
 use ::service::{Check, Health, Shell};
 use auth::Guard;
-use bus::{Link, Nats};
+use bus::Link;
 use rpc::Security;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     let security = Security::Mutual(Box::new(args.tls.identity()?));
     let guard = Guard::new(args.signing_key.key()?);
     let source = args.store_source()?;
-    let bus = Nats::new(args.nats_url.clone(), "metadata").connect().await?;
+    let bus = args.nats.settings("metadata", args.bus_tls())?.connect().await?;
     let listener = rpc::bind(args.listen, &security).await?;
     let address = listener.address();
     let candidate = match &args.replica {
@@ -25,7 +25,8 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
         None => Candidate::new(format!("{}-{}", rpc::host_name(), Uuid::new_v4()), false),
     };
     let mut link = bus.link();
-    let service = Service::start(Parts { store: source, candidate, bus, clock: Clock::of_machine() }, &shell);
+    let cluster = args.cluster().await?;
+    let service = Service::start_in(cluster, Parts { store: source, candidate, bus, clock: Clock::of_machine() }, &shell);
 
     let (health, metrics) = (Health::new(), ::service::Metrics::new());
     metrics.with(|registry| registry.register_collector(Box::new(service.metrics())));

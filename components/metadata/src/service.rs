@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use ::service::Shell;
 use bus::Bus;
 use tokio::sync::{oneshot, watch};
@@ -7,9 +5,8 @@ use tonic::service::{Interceptor, Routes};
 
 use crate::Error;
 use crate::clock::Clock;
-use crate::desk::Ranges;
 use crate::election::Candidate;
-use crate::io::{Campaign, Cell, Handle, StoreSource, grpc};
+use crate::io::{Campaign, Handle, Kubernetes, StoreSource, Told, grpc};
 use crate::metrics::Metrics;
 
 /// What the service works with.
@@ -36,29 +33,23 @@ pub struct Service {
 impl Service {
     /// Starts it. It leads when it can, and ends with the shell.
     pub fn start(parts: Parts, shell: &Shell) -> Service {
-        let (_, ranges) = watch::channel(Ranges::default());
-        let (_, kubernetes) = watch::channel(None);
-        Service::start_with(parts, ranges, kubernetes, None, shell)
+        Service::start_in(None, parts, shell)
     }
 
-    pub(crate) fn start_with(
-        parts: Parts,
-        ranges: watch::Receiver<Ranges>,
-        kubernetes: watch::Receiver<Option<k8s_state::Snapshot>>,
-        cell: Option<Arc<dyn Cell>>,
-        shell: &Shell,
-    ) -> Service {
+    /// Starts it in a cluster, if there is one: agents are fed its names, and replicas share a lease of its.
+    pub fn start_in(cluster: Option<Kubernetes>, parts: Parts, shell: &Shell) -> Service {
         let metrics = Metrics::default();
+        let (snapshot, kubernetes) = watch::channel(None);
         let (leader, led) = watch::channel::<Option<Handle>>(None);
         let campaign = Campaign {
             source: parts.store,
-            cell,
             candidate: parts.candidate,
             bus: parts.bus,
             clock: parts.clock,
             metrics: metrics.clone(),
             leader,
-            ranges,
+            kubernetes: cluster,
+            told: Told { ranges: watch::Sender::default(), snapshot },
             stop: shell.stop.clone(),
         };
         let (end, ended) = oneshot::channel();

@@ -92,6 +92,12 @@ impl Snapshot {
         pods
     }
 
+    /// The endpoint slices that a service has now. Looks at every object.
+    pub fn slices_of<'a>(&'a self, namespace: &'a str, service: &'a str) -> impl Iterator<Item = Found<'a, EndpointSlice>> {
+        let slices = self.records().filter(|record| record.gone.is_none()).filter_map(as_slice);
+        slices.filter(move |slice| &*slice.service == service && &*slice.meta.namespace == namespace)
+    }
+
     /// The service that had this name.
     pub fn service_named(&self, namespace: &str, name: &str, moment: Moment) -> Option<Found<'_, Service>> {
         as_service(self.one_named(Kind::Service, namespace, name, moment)?)

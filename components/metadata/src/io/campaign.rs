@@ -8,11 +8,11 @@ use bus::Bus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::kubernetes::{Feeder, Kubernetes, LeaseCell, Told};
 use super::lease::{Cell, Lease, StoreCell};
 use super::office::{Handle, Office};
 use crate::Error;
 use crate::clock::Clock;
-use crate::desk::Ranges;
 use crate::election::Candidate;
 use crate::metrics::Metrics;
 use crate::store::{Embedded, Etcd, EtcdSettings, Fence, Store};
@@ -41,14 +41,13 @@ pub enum StoreSource {
 /// What a campaign works with.
 pub(crate) struct Campaign {
     pub(crate) source: StoreSource,
-    /// Where the record lies, if not in the store.
-    pub(crate) cell: Option<Arc<dyn Cell>>,
     pub(crate) candidate: Candidate,
     pub(crate) bus: Bus,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) leader: watch::Sender<Option<Handle>>,
-    pub(crate) ranges: watch::Receiver<Ranges>,
+    pub(crate) kubernetes: Option<Kubernetes>,
+    pub(crate) told: Told,
     pub(crate) stop: CancellationToken,
 }
 
@@ -72,7 +71,10 @@ impl Campaign {
                 opened = self.open() => opened?,
             };
             let lease = if opened.shared {
-                let cell = self.cell.clone().unwrap_or_else(|| Arc::new(StoreCell(Arc::clone(&opened.store))));
+                let cell: Arc<dyn Cell> = match &self.kubernetes {
+                    Some(kubernetes) => Arc::new(LeaseCell::new(kubernetes)),
+                    None => Arc::new(StoreCell(Arc::clone(&opened.store))),
+                };
                 match Lease::acquire(cell, &mut self.candidate, &self.clock, &self.stop).await {
                     None => return Ok(()),
                     lease @ Some(_) => lease,
@@ -103,14 +105,27 @@ impl Campaign {
         let led = async {
             let fence = Fence::take(store.as_ref()).await?;
             let (bus, clock, metrics) = (self.bus.clone(), self.clock, self.metrics.clone());
-            let (office, handle) = Office::open(Arc::clone(&store), fence, bus, clock, metrics, self.ranges.clone()).await?;
+            let ranges = self.told.ranges.subscribe();
+            let (office, handle) = Office::open(Arc::clone(&store), fence.clone(), bus.clone(), clock, metrics.clone(), ranges).await?;
+            let feeder = match self.kubernetes.clone() {
+                Some(kubernetes) => {
+                    Some(Feeder::open(kubernetes, Arc::clone(&store), fence, bus, (clock, metrics, self.told.clone())).await?)
+                }
+                None => None,
+            };
             tracing::info!("leading");
             self.metrics.change(|numbers| {
                 numbers.leader = true;
                 numbers.elected += 1;
             });
             self.leader.send_replace(Some(handle));
-            office.run(self.stop.clone()).await
+            let feeding = async {
+                match feeder {
+                    Some(feeder) => feeder.run(self.stop.clone()).await,
+                    None => Ok(()),
+                }
+            };
+            tokio::try_join!(office.run(self.stop.clone()), feeding).map(|_| ())
         };
         let kept = async {
             match &mut lease {
@@ -186,6 +201,7 @@ fn waiting_heals(error: &Error) -> bool {
         | Error::EtcdUncertain { .. }
         | Error::EtcdFull { .. }
         | Error::EtcdRefused { .. }
+        | Error::Kubernetes(_)
         | Error::Conflict { .. } => true,
         Error::Unwritable { .. }
         | Error::File { .. }
@@ -204,6 +220,7 @@ fn waiting_heals(error: &Error) -> bool {
         | Error::Service(_)
         | Error::ReadyFile { .. }
         | Error::NoEndpoints
+        | Error::NoKubernetes(_)
         | Error::CertificateFile { .. }
         | Error::Serve(_) => false,
     }

@@ -1,6 +1,7 @@
 //! Between messages and what is known: plain functions, each named for its direction. Protobuf stops here.
 
 pub(crate) mod agents;
+pub(crate) mod k8s;
 pub(crate) mod scripts;
 pub(crate) mod tracepoints;
 

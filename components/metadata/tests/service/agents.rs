@@ -39,12 +39,12 @@ async fn agents_register_are_acknowledged_and_learn_of_all_kelvins() {
     let world = World::new().await;
     let mut pem = world.pem(1).await;
     assert_eq!(kelvins(&pem.join().await), []);
-    let (mut one, mut two) = (world.kelvin(1).await, world.kelvin(2).await);
+    let (mut one, mut two) = (world.kelvin(2).await, world.kelvin(3).await);
     one.join().await;
     two.join().await;
     assert_eq!((pem.asid, one.asid, two.asid), (1, 2, 3));
     let known = kelvins(&pem.beat(None).await);
-    let expected = ["10.0.1.1:51211", "10.0.1.2:51211"].map(|address| (address.to_owned(), "kelvin.pl.svc".to_owned()));
+    let expected = ["10.0.1.2:51211", "10.0.1.3:51211"].map(|address| (address.to_owned(), "kelvin.pl.svc".to_owned()));
     assert_eq!(known, expected);
 }
 

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod agents;
 mod leaders;
 mod scripts;
 mod settings;
+mod stores;
 mod tracepoints;
 mod world;

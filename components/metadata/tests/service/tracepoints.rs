@@ -88,15 +88,15 @@ pub(crate) async fn the_contract(world: World) {
     let first = register(&world, request("probe", vec![program("a", &[])], 3600)).await;
     assert_eq!(code(&first), Code::Ok);
     let id = first.id.unwrap();
-    assert_eq!(state(&world).await, LifeCycleState::PendingState);
+    assert_eq!(states(&world).await[0].state(), LifeCycleState::PendingState);
     assert_eq!(told_to_deploy(&mut one).await, (id, vec!["a".to_owned()]));
     // It is said again until it is answered.
     assert_eq!(told_to_deploy(&mut one).await.0, id);
-    report(&one, id, LifeCycleState::RunningState, None).await;
-    assert_eq!(state(&world).await, LifeCycleState::RunningState);
     told_to_deploy(&mut two).await;
     report(&two, id, LifeCycleState::FailedState, Some((Code::FailedPrecondition, "no such process here"))).await;
-    assert_eq!(state(&world).await, LifeCycleState::RunningState);
+    world.until("it failed on one agent", async || states(&world).await[0].state() == LifeCycleState::FailedState).await;
+    report(&one, id, LifeCycleState::RunningState, None).await;
+    world.until("it runs on one agent", async || states(&world).await[0].state() == LifeCycleState::RunningState).await;
     assert_eq!(states(&world).await[0].statuses, []);
 
     // The same program again only lives longer; another one takes its place.
@@ -115,13 +115,11 @@ pub(crate) async fn the_contract(world: World) {
     assert_eq!(told_to_deploy(&mut one).await, (new, vec!["b".to_owned()]));
     report(&one, id, LifeCycleState::TerminatedState, None).await;
     report(&one, new, LifeCycleState::RunningState, None).await;
-    world.settle().await;
     let of = |states: Vec<TracepointState>, id: Uuid| states.into_iter().find(|state| state.id == Some(id));
-    let old = of(states(&world).await, id).unwrap();
-    assert_eq!((old.expected_state(), old.state()), (LifeCycleState::TerminatedState, LifeCycleState::TerminatedState));
+    let is_gone = |state: TracepointState| state.expected_state() == state.state() && state.state() == LifeCycleState::TerminatedState;
+    world.until("it went from one agent", async || of(states(&world).await, id).is_some_and(is_gone)).await;
     report(&two, id, LifeCycleState::TerminatedState, None).await;
-    world.settle().await;
-    assert_eq!(of(states(&world).await, id), None, "no agent has it any more");
+    world.until("no agent has it any more", async || of(states(&world).await, id).is_none()).await;
 
     let removed =
         world.tracepoints().remove_tracepoint(RemoveTracepointRequest { names: vec!["probe".to_owned(), "none".to_owned()] }).await;
@@ -131,8 +129,7 @@ pub(crate) async fn the_contract(world: World) {
     one.aside.clear();
     report(&one, new, LifeCycleState::TerminatedState, None).await;
     report(&two, new, LifeCycleState::TerminatedState, None).await;
-    world.settle().await;
-    assert_eq!(states(&world).await, []);
+    world.until("all are gone", async || states(&world).await.is_empty()).await;
     let world = world.restarted().await;
     assert_eq!(states(&world).await, []);
     world.stop().await;

@@ -83,9 +83,19 @@ impl World {
         self.shell.tasks.wait().await;
     }
 
-    /// Lets everything that can happen now happen.
+    /// Lets everything that can happen now happen: in paused time that is at once.
     pub(crate) async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn until(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+        let waited = tokio::time::timeout(ANSWER_MAX, async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{what}");
     }
 
     fn routes(&self) -> Routes {
