@@ -140,6 +140,7 @@ async fn refuse_requests(mut requests: Requests) {
 
 async fn write_ready_file(args: &Args, addresses: [Option<SocketAddr>; 3]) -> Result<(), Error> {
     let Some(path) = &args.ready_file else { return Ok(()) };
-    let text: String = addresses.into_iter().flatten().map(|address| format!("{address}\n")).collect();
+    let lines: Vec<String> = addresses.into_iter().flatten().map(|address| address.to_string()).collect();
+    let text = lines.join("\n") + "\n";
     tokio::fs::write(path, text).await.map_err(|source| Error::ReadyFile { path: path.clone(), source })
 }

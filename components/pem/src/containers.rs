@@ -32,9 +32,8 @@ impl Containers {
         if let Some(known) = inner.known.get(&upid) {
             return known.clone();
         }
-        let found = read(upid);
         // A process that is gone before it was looked at is not remembered: there is nothing to keep.
-        let found = found?;
+        let Seen(found) = read(upid)?;
         inner.known.insert(upid, found.clone());
         inner.order.push_back(upid);
         if inner.order.len() > PROCESSES_MAX
@@ -46,13 +45,16 @@ impl Containers {
     }
 }
 
-/// The outer `None`: the process is not there.
-fn read(upid: Upid) -> Option<Option<ContainerId>> {
+/// The container of a process that was there, if it runs in one.
+struct Seen(Option<ContainerId>);
+
+/// `None`: the process is not there.
+fn read(upid: Upid) -> Option<Seen> {
     let folder = format!("/proc/{}", upid.pid());
     let groups = std::fs::read_to_string(format!("{folder}/cgroup")).ok()?;
     // After the group was read: it was this process's then, and not that of another with the same id.
     let stat = std::fs::read_to_string(format!("{folder}/stat")).ok()?;
-    (crate::agent::start_ticks(&stat) == Some(upid.start_ticks())).then(|| container_of(&groups))
+    (crate::agent::start_ticks(&stat) == Some(upid.start_ticks())).then(|| Seen(container_of(&groups)))
 }
 
 /// From `/proc/PID/cgroup`: the innermost part of a path that has an id, as `docker-<id>.scope`, `cri-containerd-<id>.scope` or the id alone.

@@ -53,9 +53,9 @@ impl Collector for Current {
                 let labels = [("table", table.as_str())];
                 let metric = family.encode_family(&labels)?;
                 if grows {
-                    ConstCounter::new(number(stats)).encode(metric)?
+                    ConstCounter::new(number(stats)).encode(metric)?;
                 } else {
-                    ConstGauge::new(number(stats) as i64).encode(metric)?
+                    ConstGauge::new(number(stats) as i64).encode(metric)?;
                 }
             }
         }

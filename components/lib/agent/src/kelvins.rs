@@ -67,9 +67,8 @@ pub fn plan(wanted: &[Kelvin], running: &BTreeMap<AgentId, Dialled>, now: MonoNs
                 actions.extend([DialAction::Stop(*id), DialAction::Start((*kelvin).clone())]);
             }
             (Some(_), Some(_)) => actions.push(DialAction::Keep(*id)),
-            (Some(_), None) => {}
             (None, Some(since)) if now.since(since) >= KELVIN_LINGER => actions.push(DialAction::Stop(*id)),
-            (None, Some(_)) => {}
+            (Some(_), None) | (None, Some(_)) => {}
             (None, None) => actions.push(DialAction::Miss(*id)),
         }
     }
@@ -77,10 +76,12 @@ pub fn plan(wanted: &[Kelvin], running: &BTreeMap<AgentId, Dialled>, now: MonoNs
     actions
 }
 
+type States = BTreeMap<AgentId, (Kelvin, watch::Receiver<DialState>)>;
+
 /// Who is dialled, and how the connection is. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct DialStates {
-    states: Arc<Mutex<BTreeMap<AgentId, (Kelvin, watch::Receiver<DialState>)>>>,
+    states: Arc<Mutex<States>>,
 }
 
 impl DialStates {

@@ -24,7 +24,7 @@ use crate::life::{
 /// What others ask of the agent and is not done yet. They ask again: the newest goes when it is full.
 const REQUESTS_MAX: usize = 256;
 /// A deadline that is never reached; there is none when it has stopped.
-const FAR: Duration = Duration::from_secs(3600);
+const FAR: Duration = Duration::from_hours(1);
 
 /// A server that did not confirm a subscription in time is asked again after this long.
 const SUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);

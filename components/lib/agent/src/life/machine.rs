@@ -12,6 +12,9 @@ use crate::Backoff;
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(5);
 /// Whoever begins together does not speak at once. The original waits up to 60 s; a new node shall take part within two.
 pub const REGISTER_JITTER_MAX: Duration = Duration::from_secs(1);
+/// How often a member says its registration again. Whoever restarted without its state may have given another number to one of those that were on
+/// their way, in an answer that was lost: heartbeats would not show it.
+pub const CONFIRM_PERIOD: Duration = Duration::from_mins(1);
 /// News that are waited for (a new table) do not wait for the next beat, but this long after the last one.
 const HURRY_MIN: Duration = Duration::from_millis(500);
 /// Between registrations that nobody answers.
@@ -90,7 +93,7 @@ pub struct LifeCounts {
 #[derive(Debug)]
 enum State {
     Registering { due: MonoNs, asked: u32, reason: Option<String> },
-    Running { member: Member, due: MonoNs, last: MonoNs, sent: Option<Arc<Beat>> },
+    Running { member: Member, due: MonoNs, last: MonoNs, confirm: MonoNs, sent: Option<Arc<Beat>> },
     Stopped { reason: String },
 }
 
@@ -143,7 +146,8 @@ impl Life {
     /// When the next [`Event::Tick`] is due; never, once it has stopped.
     pub fn deadline(&self) -> Option<MonoNs> {
         match &self.state {
-            State::Registering { due, .. } | State::Running { due, .. } => Some(*due),
+            State::Registering { due, .. } => Some(*due),
+            State::Running { due, confirm, .. } => Some(*due.min(confirm)),
             State::Stopped { .. } => None,
         }
     }
@@ -181,6 +185,11 @@ impl Life {
                 vec![Effect::Register(Box::new(self.registration()))]
             }
             State::Running { due, .. } if *due <= now.mono => vec![Effect::Beat(self.beat(now))],
+            State::Running { confirm, .. } if *confirm <= now.mono => {
+                *confirm = now.mono.plus(CONFIRM_PERIOD);
+                self.counts.registrations += 1;
+                vec![Effect::Register(Box::new(self.registration()))]
+            }
             State::Registering { .. } | State::Running { .. } | State::Stopped { .. } => vec![],
         }
     }
@@ -201,16 +210,12 @@ impl Life {
         match &mut self.state {
             State::Running { due, last, sent, .. } => {
                 (*due, *last) = (now.mono.plus(HEARTBEAT_PERIOD), now.mono);
-                match sent {
-                    Some(beat) => {
-                        counts.beats_repeated += 1;
-                        Arc::clone(beat)
-                    }
-                    None => {
-                        counts.beats += 1;
-                        Arc::clone(sent.insert(make()))
-                    }
+                if let Some(beat) = sent {
+                    counts.beats_repeated += 1;
+                    return Arc::clone(beat);
                 }
+                counts.beats += 1;
+                Arc::clone(sent.insert(make()))
             }
             State::Registering { .. } | State::Stopped { .. } => make(),
         }
@@ -218,11 +223,8 @@ impl Life {
 
     fn hear(&mut self, answer: Answer, now: Now, random: &mut dyn RngCore) -> Vec<Effect> {
         match (&mut self.state, answer) {
-            (State::Stopped { .. }, _) => self.ignore(),
             (State::Registering { .. }, Answer::Registered { id, asid }) => self.join(Member { id: id.unwrap_or(self.id), asid }, now),
             (State::Registering { .. }, Answer::Refused { refusal, text }) => self.refused(refusal, text, now, random),
-            // Words to what was said before: it is asked anew.
-            (State::Registering { .. }, Answer::Acknowledged { .. } | Answer::Unregistered { .. }) => self.ignore(),
             (State::Registering { .. } | State::Running { .. }, Answer::Stop { refusal, text }) => match refusal {
                 Refusal::Unsaid | Refusal::Superseded => self.stop(text),
                 Refusal::IdTaken | Refusal::Full | Refusal::TooLarge => self.refused(refusal, text, now, random),
@@ -235,8 +237,10 @@ impl Life {
                 self.register_again("the metadata service gave two identities".to_owned(), now, random)
             }
             (State::Running { .. }, Answer::Refused { refusal: Refusal::Superseded, text }) => self.stop(text),
-            // To a registration that was said before this one was taken.
-            (State::Running { .. }, Answer::Refused { .. }) => self.ignore(),
+            // To what was said before it registered again, to a registration before the one that was taken, or to one who has stopped.
+            (State::Registering { .. }, Answer::Acknowledged { .. } | Answer::Unregistered { .. })
+            | (State::Running { .. }, Answer::Refused { .. })
+            | (State::Stopped { .. }, _) => self.ignore(),
             (State::Running { sent, .. }, Answer::Acknowledged { sequence, cluster }) => {
                 if sent.as_ref().is_none_or(|beat| beat.sequence != sequence) {
                     return self.ignore();
@@ -259,7 +263,7 @@ impl Life {
         self.counts.joined += 1;
         self.news.tell_everything();
         // What was subscribed is in effect when the first beat is said.
-        self.state = State::Running { member, due: now.mono, last: now.mono, sent: None };
+        self.state = State::Running { member, due: now.mono, last: now.mono, confirm: now.mono.plus(CONFIRM_PERIOD), sent: None };
         effects.push(Effect::Joined(member));
         effects
     }

@@ -15,7 +15,7 @@ mod news;
 mod types;
 mod wire;
 
-pub use machine::{Effect, Event, HEARTBEAT_PERIOD, Life, LifeCounts, REGISTER_JITTER_MAX, Standing};
+pub use machine::{CONFIRM_PERIOD, Effect, Event, HEARTBEAT_PERIOD, Life, LifeCounts, REGISTER_JITTER_MAX, Standing};
 pub use news::{News, PROCESS_EVENTS_MAX};
 pub use types::{
     Answer, Beat, Cluster, Collector, CollectorState, ColumnSchema, Incarnation, Kelvin, Kernel, Member, Now, ProcessEvent, Profile,

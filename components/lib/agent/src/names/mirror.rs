@@ -69,9 +69,9 @@ impl Mirror {
         let version = ResourceVersion(update.version.unsigned_abs());
         let at = Place { version, now };
         match update.update.update {
-            Some(Update::PodUpdate(update)) => self.pod(update, at),
-            Some(Update::ContainerUpdate(update)) => self.container(update, at),
-            Some(Update::ServiceUpdate(update)) => self.service(update, at),
+            Some(Update::PodUpdate(update)) => self.pod(&update, at),
+            Some(Update::ContainerUpdate(update)) => self.container(&update, at),
+            Some(Update::ServiceUpdate(update)) => self.service(&update, at),
             Some(Update::NamespaceUpdate(update)) => {
                 let meta = at.meta(&update.uid, "", &update.name, update.start_timestamp_ns);
                 self.object(Object::Namespace(Namespace { meta }), update.stop_timestamp_ns, at);
@@ -106,7 +106,7 @@ impl Mirror {
         }
     }
 
-    fn pod(&mut self, update: wire::PodUpdate, at: Place) {
+    fn pod(&mut self, update: &wire::PodUpdate, at: Place) {
         let uid = Uid::new(update.uid.as_str());
         let mut containers = self.state.view().pod(&uid).map(|pod| pod.containers.clone()).unwrap_or_default();
         for container in self.awaited.remove(&uid).unwrap_or_default() {
@@ -117,12 +117,12 @@ impl Mirror {
             containers.retain(|container| update.container_ids.iter().any(|id| plain_id(id).as_str() == container.id.as_str()));
         }
         let stopped_ns = update.stop_timestamp_ns;
-        self.object(Object::Pod(pod(&update, containers, at)), stopped_ns, at);
+        self.object(Object::Pod(pod(update, containers, at)), stopped_ns, at);
     }
 
-    fn container(&mut self, update: wire::ContainerUpdate, at: Place) {
+    fn container(&mut self, update: &wire::ContainerUpdate, at: Place) {
         let uid = Uid::new(update.pod_id.as_str());
-        let container = container(&update);
+        let container = container(update);
         if uid.as_str().is_empty() || container.id.as_str().is_empty() {
             self.counts.malformed += 1;
             return;
@@ -143,7 +143,7 @@ impl Mirror {
     }
 
     /// One message tells of a service's addresses, another one of its pods: what a message does not say is as before.
-    fn service(&mut self, update: wire::ServiceUpdate, at: Place) {
+    fn service(&mut self, update: &wire::ServiceUpdate, at: Place) {
         let meta = at.meta(&update.uid, &update.namespace, &update.name, update.start_timestamp_ns);
         let known = self.state.view().service(&meta.uid).map(|service| service.object.clone());
         let (mut cluster, mut external) = known.map_or_else(Default::default, |known| (known.cluster_addresses, known.external_addresses));
