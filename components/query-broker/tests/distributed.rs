@@ -17,8 +17,8 @@ use api::vizierpb::vizier_service_client::VizierServiceClient;
 use api::vizierpb::{ExecuteScriptRequest, ExecuteScriptResponse};
 use auth::SigningKey;
 use cluster::{
-    API_KEY, COLUMNS, Certificates, Deed, NEVER, SIGNING_KEY, a_moment, broker, failed_collector, gone, kelvin, kelvin_at, metadata, metadata_at,
-    pem, schema, version, with_key,
+    API_KEY, COLUMNS, Certificates, Deed, NEVER, SIGNING_KEY, a_moment, broker, failed_collector, gone, kelvin, kelvin_at, metadata,
+    metadata_at, pem, schema, version, with_key,
 };
 use support::kind;
 use tables::DataType;

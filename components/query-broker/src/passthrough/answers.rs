@@ -51,6 +51,10 @@ impl Answers {
     /// Sends one, when there is room for it.
     pub(crate) async fn send(&mut self, msg: Msg) -> Result<(), Gone> {
         self.room().await?;
+        self.publish(msg).await
+    }
+
+    async fn publish(&mut self, msg: Msg) -> Result<(), Gone> {
         let response = V2capiStreamResponse { request_id: self.request_id.clone(), sequence: self.sequence + 1, msg: Some(msg) };
         let message = wire::answer(&self.vizier_id, &response);
         let mut link = self.bus.link();
@@ -73,10 +77,10 @@ impl Answers {
         }
     }
 
-    /// The last one. Whoever does not hear it hears nothing.
+    /// The last one, for which there is always room. Whoever does not hear it hears nothing.
     pub(crate) async fn end(mut self, status: &Status) {
         let status = vizierpb::Status { code: status.code() as i32, message: status.message().to_owned(), error_details: Vec::new() };
-        if let Err(gone) = self.send(Msg::Status(status)).await {
+        if let Err(gone) = self.publish(Msg::Status(status)).await {
             tracing::debug!(?gone, request = self.request_id, "the end of a call is not taken");
         }
     }

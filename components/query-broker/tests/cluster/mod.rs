@@ -227,7 +227,7 @@ fn said(message: Message) -> Result<ExecutePlanResponse, Status> {
 }
 
 #[tonic::async_trait]
-impl Kelvin for Arc<FakeKelvin> {
+impl Kelvin for FakeKelvin {
     type ExecutePlanStream = ReceiverStream<Result<ExecutePlanResponse, Status>>;
 
     async fn execute_plan(&self, request: Request<ExecutePlanRequest>) -> Result<Response<Self::ExecutePlanStream>, Status> {
@@ -337,7 +337,7 @@ impl KelvinServerHandle {
 
 pub async fn kelvin(certificates: &Certificates, deeds: Vec<Deed>) -> KelvinServerHandle {
     let (calls, hung_up) = (watch::Sender::new(Vec::new()), watch::Sender::new(0));
-    let fake = Arc::new(FakeKelvin { deeds: Mutex::new(deeds), calls: calls.clone(), hung_up: hung_up.clone() });
+    let fake = FakeKelvin { deeds: Mutex::new(deeds), calls: calls.clone(), hung_up: hung_up.clone() };
     let routes = tonic::service::Routes::new(KelvinServer::new(fake));
     let server = Server::start(certificates.peer(), "127.0.0.1:0".parse().unwrap(), routes).await;
     KelvinServerHandle { server, calls: calls.subscribe(), hung_up: hung_up.subscribe() }

@@ -43,11 +43,7 @@ impl MetadataTracepointService for Store {
         request: Request<RegisterTracepointRequest>,
     ) -> Result<Response<RegisterTracepointResponse>, Status> {
         let request = request.into_inner();
-        let of = |number: usize, name: &str| TracepointStatus {
-            status: None,
-            id: Some(uuid(number as u64 + 1)),
-            name: name.to_owned(),
-        };
+        let of = |number: usize, name: &str| TracepointStatus { status: None, id: Some(uuid(number as u64 + 1)), name: name.to_owned() };
         let tracepoints = request.requests.iter().enumerate().map(|(number, tracepoint)| of(number, &tracepoint.name)).collect();
         self.inner.registered.lock().unwrap().push(request);
         Ok(Response::new(RegisterTracepointResponse { tracepoints, status: None }))
