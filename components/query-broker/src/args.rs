@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, env = "PX_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
 
-    /// File that is written, with the address served as its only line, once it is.
+    /// File that is written once it serves, with its address, and that of health and metrics if they are served, as its lines.
     #[arg(long, env = "PX_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 

@@ -25,7 +25,9 @@ pub(crate) fn status(view: &ClusterView) -> (ClusterState, Nodes) {
         return (ClusterState::Unhealthy("no agent is alive: there are no rows".to_owned()), nodes);
     }
     if instrumented == 0 {
-        return (ClusterState::Unhealthy(format!("no agent captures anything: {}", failures(view))), nodes);
+        let why = failures(view);
+        let why = if why.is_empty() { "every collector is off" } else { &why };
+        return (ClusterState::Unhealthy(format!("no agent captures anything: {why}")), nodes);
     }
     let failed = failures(view);
     (if failed.is_empty() { ClusterState::Healthy } else { ClusterState::Degraded(failed) }, nodes)
