@@ -127,7 +127,7 @@ impl Machine {
             (State::Greeting { identity, .. }, Event::Acknowledged { name }) => {
                 self.backoff.reset();
                 self.refusal = None;
-                self.up(identity, name, now)
+                self.up(&identity, name, now)
             }
             (State::Up { identity, next_beat, .. }, Event::Beaten) => (State::Up { identity, next_beat, last_beat: now }, vec![]),
             (State::Registering, Event::Failed(refusal)) => self.wait(None, refusal, now),
@@ -176,11 +176,11 @@ impl Machine {
         }
     }
 
-    fn up(&mut self, identity: Identity, name: String, now: Duration) -> (State, Vec<Effect>) {
+    fn up(&mut self, identity: &Identity, name: String, now: Duration) -> (State, Vec<Effect>) {
         self.beats += 1;
         let mut effects = Vec::new();
         let named = Identity { name, ..identity.clone() };
-        if named != identity {
+        if named != *identity {
             effects.push(Effect::Keep(named.clone()));
         }
         effects.push(Effect::Beat(self.beats));
@@ -222,9 +222,8 @@ impl Machine {
             (State::Up { .. }, _) => None,
             (_, Some(Refusal::Key)) => Some("InvalidDeployKey"),
             (_, Some(Refusal::Active)) => Some("CloudConnectorRegistering"),
-            (_, Some(Refusal::Unreached | Refusal::Unknown)) => Some("CloudConnectFailed"),
             (_, None) if self.identity().is_none() => Some("CloudConnectorRegistering"),
-            (_, None) => Some("CloudConnectFailed"),
+            (_, Some(Refusal::Unreached | Refusal::Unknown) | None) => Some("CloudConnectFailed"),
         }
     }
 }

@@ -49,7 +49,7 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
 
     let condition = Arc::new(Mutex::new(Condition::default()));
     let broker_ca = args.broker_ca_cert.as_deref().unwrap_or(&args.tls.tls_ca_cert);
-    let broker = dial::channel(&args.broker_address, Some(broker_ca), &args.broker_tls_server_name)?;
+    let broker = dial::channel(&args.broker_address, Some(broker_ca), &args.broker_tls_server_name, Some(&identity))?;
     shell.tasks.spawn(broker::watch(broker, bearer.clone(), Arc::clone(&condition), clock, shell.stop.clone()));
     let server_name = Some(args.metadata_tls_server_name.as_str()).filter(|name| !name.is_empty());
     let metadata = rpc::channel(&args.metadata_address, server_name.unwrap_or_else(|| host(&args.metadata_address)), &identity)?;
@@ -64,7 +64,7 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     let (events, incoming) = mpsc::channel(EVENTS_WAITING_MAX);
     let beaten = outgoing.beaten();
     let cloud = Cloud {
-        channel: dial::channel(&args.cloud_addr, args.cloud_ca_cert.as_deref(), "")?,
+        channel: dial::channel(&args.cloud_addr, args.cloud_ca_cert.as_deref(), "", None)?,
         key: key_header(&args.deploy_key()?)?,
         cluster_uid: args.cluster_uid()?,
         cluster_name: args.cluster_name.clone(),

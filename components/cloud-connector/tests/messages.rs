@@ -7,7 +7,7 @@ use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
 use api::cvmsgspb::v2capi_stream_response::Msg as Answer;
 use api::cvmsgspb::{
     C2vMessage, C2vapiStreamRequest, CronScriptUpdate, GetCronScriptsRequest, UpdateOrInstallVizierRequest, UpdateOrInstallVizierResponse,
-    V2cMessage, V2capiStreamResponse,
+    V2cMessage, V2capiStreamResponse, VizierHeartbeat,
 };
 use api::prometheus::WriteRequest;
 use api::vizier::messages::MetricsMessage;
@@ -15,6 +15,11 @@ use api::vizierpb::{DebugPodsRequest, ExecuteScriptRequest, ExecuteScriptRespons
 use bus::subject::{self, Topic};
 use bus::{Bus, Subscription};
 use support::{SOON, Stage, pack, unpack};
+
+/// The connector and its bus have found each other.
+fn on_the_bus(beat: &VizierHeartbeat) -> bool {
+    !beat.status_message.contains("not connected to the bus")
+}
 
 async fn next(calls: &mut Subscription<C2vMessage>) -> C2vapiStreamRequest {
     let received = tokio::time::timeout(SOON, calls.next()).await.unwrap().unwrap();
@@ -39,7 +44,7 @@ async fn calls_go_to_the_broker_and_its_answers_back() {
     let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
     stage.start();
     let mut bridge = stage.bridge().await;
-    bridge.beat(|_| true).await;
+    bridge.beat(on_the_bus).await;
     bridge.say("VizierPassthroughRequest", call("a")).await;
     let asked = next(&mut calls).await;
     assert_eq!((asked.request_id.as_str(), asked.token.as_str()), ("a", "token"));
@@ -58,7 +63,8 @@ async fn calls_end_with_their_bridge_and_answers_that_nobody_asked_for_are_cance
     let bus = stage.bus().await;
     let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
     stage.start();
-    let bridge = stage.bridge().await;
+    let mut bridge = stage.bridge().await;
+    bridge.beat(on_the_bus).await;
     bridge.say("VizierPassthroughRequest", call("a")).await;
     assert!(matches!(next(&mut calls).await.msg, Some(Ask::ExecReq(_))));
     stage.stop_plane().await;
@@ -97,7 +103,7 @@ async fn other_topics_pass_both_ways_and_metrics_are_labelled() {
     let mut updates = bus.subscribe(&subject::c2v(Topic::new("CronScriptsUpdates").unwrap())).await.unwrap();
     stage.start();
     let mut bridge = stage.bridge().await;
-    bridge.beat(|_| true).await;
+    bridge.beat(on_the_bus).await;
     let update = CronScriptUpdate { request_id: "r".to_owned(), ..Default::default() };
     bridge.say("CronScriptsUpdates", pack("CronScriptUpdate", &update)).await;
     let came = tokio::time::timeout(SOON, updates.next()).await.unwrap().unwrap().message;
@@ -121,7 +127,7 @@ async fn a_call_while_the_bus_is_away_is_refused_at_once_and_all_works_again_aft
     let Some(mut stage) = Stage::new().await else { return };
     stage.start();
     let mut bridge = stage.bridge().await;
-    bridge.beat(|_| true).await;
+    bridge.beat(on_the_bus).await;
     stage.nats.stop().unwrap();
     let mut number = 0;
     loop {
@@ -139,7 +145,7 @@ async fn a_call_while_the_bus_is_away_is_refused_at_once_and_all_works_again_aft
     stage.nats.start_again().unwrap();
     let bus = stage.bus().await;
     let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
-    bridge.beat(|beat| beat.status_message.is_empty()).await;
+    bridge.beat(on_the_bus).await;
     bridge.say("VizierPassthroughRequest", call("back")).await;
     assert_eq!(next(&mut calls).await.request_id, "back");
     stage.stop().await;

@@ -146,10 +146,10 @@ impl Call {
                         self.acknowledge();
                     }
                     if self.heard.elapsed() >= SILENCE_MAX && !self.stands().await {
-                        return self.end(Err(unhealthy()));
+                        return Some(self.fail(unhealthy()));
                     }
                 }
-                Ok(None) => return self.end(Err(self.why_cut())),
+                Ok(None) => return Some(self.fail(self.why_cut())),
                 Ok(Some(answer)) => {
                     self.heard = Instant::now();
                     match self.in_order(answer.sequence) {
@@ -157,7 +157,7 @@ impl Call {
                         Order::Again => continue,
                         Order::Hole => {
                             self.calls.metrics.calls_with_losses.inc();
-                            return self.end(Err(Status::data_loss("an answer was lost between the cluster and the control plane")));
+                            return Some(self.fail(Status::data_loss("an answer was lost between the cluster and the control plane")));
                         }
                     }
                     if let Some(msg) = answer.msg {
@@ -175,7 +175,7 @@ impl Call {
             return (status.code != 0).then(|| Err(Status::new(Code::from(status.code), status.message)));
         }
         if size(&answer) > ANSWER_BYTES_MAX {
-            return self.end(Err(Status::internal(
+            return Some(self.fail(Status::internal(
                 "Large data batch rejected by passthrough proxy limits: the rows of one message exceed 1 MiB. Select fewer columns, or add \
                  a head() to the script",
             )));
@@ -220,9 +220,9 @@ impl Call {
         }
     }
 
-    fn end(&mut self, result: Result<Answer, Status>) -> Option<Result<Answer, Status>> {
+    fn fail(&mut self, status: Status) -> Result<Answer, Status> {
         self.cancel();
-        Some(result)
+        Err(status)
     }
 
     fn cancel(&mut self) {

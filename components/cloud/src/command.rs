@@ -82,7 +82,7 @@ pub(crate) async fn script(command: ScriptCommand) -> Result<String, Error> {
         ScriptCommand::Create { file, frequency_s, configs, cluster, org, base } => {
             let script = Script {
                 id: ids::ScriptId::from_halves(0, 0),
-                script: read(&file)?,
+                text: read(&file)?,
                 cron_expression: String::new(),
                 configs: configs.as_deref().map(read).transpose()?.unwrap_or_default(),
                 frequency_s: i64::from(frequency_s),

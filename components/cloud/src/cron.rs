@@ -28,7 +28,7 @@ pub(crate) fn checksum<'a>(scripts: impl Iterator<Item = &'a Script>) -> [u8; SU
 fn json(script: &Script) -> String {
     let mut object = Map::new();
     object.insert("id".to_owned(), Value::from(script.id.to_string()));
-    for (name, text) in [("script", &script.script), ("cron_expression", &script.cron_expression), ("configs", &script.configs)] {
+    for (name, text) in [("script", &script.text), ("cron_expression", &script.cron_expression), ("configs", &script.configs)] {
         if !text.is_empty() {
             object.insert(name.to_owned(), Value::from(text.as_str()));
         }
@@ -60,7 +60,7 @@ mod tests {
     fn script(number: u64, changed: i64) -> Script {
         Script {
             id: ScriptId::from_halves(0, number),
-            script: "import px".to_owned(),
+            text: "import px".to_owned(),
             cron_expression: String::new(),
             configs: String::new(),
             frequency_s: 10,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ids::UnixNs;
 
 /// A cluster that says nothing for longer is disconnected. Twenty-four heartbeats of 5 s. Reference: vizier.md, section 3.6.
-pub const SILENCE_MAX: Duration = Duration::from_secs(120);
+pub const SILENCE_MAX: Duration = Duration::from_mins(2);
 
 /// The same while it changes its version, and its connector with it.
 pub const SILENCE_UPDATING_MAX: Duration = Duration::from_mins(15);

@@ -1,5 +1,6 @@
 //! `cloud serve`: what listens, and what runs beside it.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -115,7 +116,11 @@ fn signing_key(path: &Path) -> Result<Secret, Error> {
     }
     let mut bytes = [0; SIGNING_KEY_BYTES];
     rand::rngs::OsRng.fill(&mut bytes);
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     // As a whole or not at all, and its owner's alone.
     let fresh = path.with_extension("new");
     let mut file =

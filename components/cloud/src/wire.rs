@@ -172,7 +172,7 @@ fn pod_status(pod: cvmsgspb::PodStatus) -> cloudapi::PodStatus {
 pub(crate) fn cron_script(script: &Script) -> cvmsgspb::CronScript {
     cvmsgspb::CronScript {
         id: Some(id(script.id)),
-        script: script.script.clone(),
+        script: script.text.clone(),
         cron_expression: script.cron_expression.clone(),
         configs: script.configs.clone(),
         frequency_s: script.frequency_s,

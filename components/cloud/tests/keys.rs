@@ -62,13 +62,13 @@ async fn forged_expired_and_foreign_tokens_are_refused_with_one_text() {
     let user = User { id, org: "of no matter".to_owned(), email: String::new(), is_api_user: true };
     let now = SystemTime::now();
     let ours = SigningKey::for_audience(std::fs::read_to_string(plane.state.path().join("jwt.key")).unwrap(), "cloud");
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     assert!(by_token(&plane, &ours.user_token(&user, hour, now)).await.is_ok());
     let refused = [
         ("another key", SigningKey::for_audience([7; 64], "cloud").user_token(&user, hour, now)),
         ("expired", ours.user_token(&user, hour, now - 2 * hour)),
         ("a service's", ours.service_token("metadata", now)),
-        ("changed", format!("{}x", real)),
+        ("changed", format!("{real}x")),
         ("none", String::new()),
     ];
     for (what, token) in refused {

@@ -48,7 +48,7 @@ impl Session {
     /// The cluster with this id or name; without one, the only healthy one.
     pub(crate) async fn cluster(&self, wanted: Option<&str>) -> Result<ClusterInfo, Error> {
         let clusters = self.cloud.clusters(None).await.map_err(|source| self.failed(source))?;
-        choose(clusters, wanted, &self.address)
+        choose(&clusters, wanted, &self.address)
     }
 }
 
@@ -56,7 +56,7 @@ fn failed(address: &Address, source: client::Error) -> Error {
     Error::Cloud { address: address.to_string(), source }
 }
 
-fn choose(clusters: Vec<ClusterInfo>, wanted: Option<&str>, address: &Address) -> Result<ClusterInfo, Error> {
+fn choose(clusters: &[ClusterInfo], wanted: Option<&str>, address: &Address) -> Result<ClusterInfo, Error> {
     let names = |chosen: &[&ClusterInfo]| {
         let told = chosen.iter().map(|cluster| format!("{} ({})", cluster.cluster_name, status(cluster))).collect::<Vec<_>>();
         if told.is_empty() { "none".to_owned() } else { told.join(", ") }
@@ -124,8 +124,9 @@ impl Target {
 
 /// Who may have signed the server's certificate; None: TLS is not used.
 pub(crate) fn authority(args: &Args, address: &Address) -> Result<Option<Vec<u8>>, Error> {
-    let given = args.tls_ca.as_ref().or(args.grpc_default_ssl_roots.as_ref());
-    if let Some(path) = given {
+    // What other clients trust turns TLS on where it is needed: plaintext is served on loopback alone.
+    let of_others = args.grpc_default_ssl_roots.as_ref().filter(|_| address.wants_tls() || !address.is_loopback());
+    if let Some(path) = args.tls_ca.as_ref().or(of_others) {
         return read(path).map(Some);
     }
     if !address.wants_tls() {
@@ -148,7 +149,7 @@ mod tests {
         ClusterInfo { id, cluster_name: name.to_owned(), status: status as i32, ..ClusterInfo::default() }
     }
 
-    fn chosen(clusters: Vec<ClusterInfo>, wanted: Option<&str>) -> Result<String, String> {
+    fn chosen(clusters: &[ClusterInfo], wanted: Option<&str>) -> Result<String, String> {
         let address = "cloud:1".parse().unwrap();
         choose(clusters, wanted, &address).map(|cluster| cluster.cluster_name).map_err(|error| error.to_string())
     }
@@ -156,12 +157,12 @@ mod tests {
     #[test]
     fn a_cluster_is_chosen_by_name_or_id_or_because_it_is_the_only_healthy_one() {
         let all = || vec![cluster("a", 1, ClusterStatus::CsHealthy), cluster("b", 2, ClusterStatus::CsDisconnected)];
-        assert_eq!(chosen(all(), None).unwrap(), "a");
-        assert_eq!(chosen(all(), Some("b")).unwrap(), "b");
-        assert_eq!(chosen(all(), Some("00000000-0000-0000-0000-000000000002")).unwrap(), "b");
-        assert_eq!(chosen(all(), Some("c")).unwrap_err(), "there is no cluster `c`; there are: a (HEALTHY), b (DISCONNECTED)");
+        assert_eq!(chosen(&all(), None).unwrap(), "a");
+        assert_eq!(chosen(&all(), Some("b")).unwrap(), "b");
+        assert_eq!(chosen(&all(), Some("00000000-0000-0000-0000-000000000002")).unwrap(), "b");
+        assert_eq!(chosen(&all(), Some("c")).unwrap_err(), "there is no cluster `c`; there are: a (HEALTHY), b (DISCONNECTED)");
         let two = vec![cluster("a", 1, ClusterStatus::CsHealthy), cluster("b", 2, ClusterStatus::CsDegraded)];
-        assert_eq!(chosen(two, None).unwrap_err(), "there are several healthy clusters, choose with --cluster: a (HEALTHY), b (DEGRADED)");
-        assert_eq!(chosen(vec![], None).unwrap_err(), "cloud:1 knows no healthy cluster; there are: none");
+        assert_eq!(chosen(&two, None).unwrap_err(), "there are several healthy clusters, choose with --cluster: a (HEALTHY), b (DEGRADED)");
+        assert_eq!(chosen(&[], None).unwrap_err(), "cloud:1 knows no healthy cluster; there are: none");
     }
 }

@@ -54,7 +54,7 @@ impl Plane {
             .env_clear()
             .env("PX_CLOUD_ADDR", &self.address)
             .env("PX_CONFIG_DIR", self.folder.path().join("config"))
-            .env("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", ca)
+            .env("PX_TLS_CA", ca)
             .stdin(Stdio::null());
         if let Some(key) = key {
             command.env("PX_API_KEY", key);

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use rpc::PeerIdentity;
 use tonic::codegen::http::Uri;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::Error;
 
@@ -20,8 +21,9 @@ const KEEPALIVE_ANSWER_MAX: Duration = Duration::from_secs(10);
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// A channel that connects when it is first used, and again whenever it must. TLS unless the address says `http://`, which is for this
-/// machine only. `server_name`: what the certificate there carries; empty: the address's host.
-pub(crate) fn channel(address: &str, authority: Option<&Path>, server_name: &str) -> Result<Channel, Error> {
+/// machine only. `server_name`: what the certificate there carries; empty: the address's host. `own`: what is shown to a server that asks for
+/// a certificate.
+pub(crate) fn channel(address: &str, authority: Option<&Path>, server_name: &str, own: Option<&PeerIdentity>) -> Result<Channel, Error> {
     let wrong = || Error::Address { address: address.to_owned() };
     let (host_and_port, tls) = match address.split_once("://") {
         Some(("https", rest)) => (rest, true),
@@ -47,6 +49,9 @@ pub(crate) fn channel(address: &str, authority: Option<&Path>, server_name: &str
         if !server_name.is_empty() {
             config = config.domain_name(server_name);
         }
+        if let Some(own) = own {
+            config = config.identity(Identity::from_pem(&own.certificate, &own.key));
+        }
         endpoint = endpoint.tls_config(config).map_err(setup)?;
     }
     Ok(endpoint.connect_lazy())
@@ -70,8 +75,8 @@ mod tests {
 
     #[tokio::test]
     async fn plaintext_never_leaves_the_machine() {
-        let refused = |address: &str| channel(address, Some(Path::new("/nowhere")), "").unwrap_err().to_string();
-        assert!(channel("http://127.0.0.1:1", None, "").is_ok() && channel("http://[::1]:1", None, "").is_ok());
+        let refused = |address: &str| channel(address, Some(Path::new("/nowhere")), "", None).unwrap_err().to_string();
+        assert!(channel("http://127.0.0.1:1", None, "", None).is_ok() && channel("http://[::1]:1", None, "", None).is_ok());
         assert!(refused("http://cloud.example:1").contains("over TLS only"));
         assert_eq!(refused("cloud.example:1"), "cannot read /nowhere");
         for text in ["", "host", "ftp://x:1", "https://", "a b:1"] {

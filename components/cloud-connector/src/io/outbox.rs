@@ -83,16 +83,17 @@ impl Outgoing {
     pub(crate) async fn pump(&mut self, bridge: &mpsc::Sender<V2cBridgeMessage>, metrics: &Metrics) {
         loop {
             let Ok(room) = bridge.reserve().await else { return };
-            let next = match self.unsent.take() {
-                Some(unsent) => unsent,
-                None => tokio::select! {
+            let next = if let Some(unsent) = self.unsent.take() {
+                unsent
+            } else {
+                tokio::select! {
                     biased;
                     () = bridge.closed() => return,
                     Some(beat) = self.beats.recv() => beat,
                     Some(answer) = self.answers.recv() => answer,
                     Some(other) = self.others.recv() => other,
                     else => return,
-                },
+                }
             };
             if bridge.is_closed() {
                 self.unsent = Some(next);

@@ -75,12 +75,15 @@ impl Bridge {
 
     /// The next heartbeat of which this holds.
     pub async fn beat(&mut self, holds: impl Fn(&VizierHeartbeat) -> bool) -> VizierHeartbeat {
-        loop {
-            let heartbeat: VizierHeartbeat = unpack(self.on("heartbeat").await.msg.as_ref().unwrap());
-            if holds(&heartbeat) {
-                return heartbeat;
+        let waiting = async {
+            loop {
+                let heartbeat: VizierHeartbeat = unpack(self.on("heartbeat").await.msg.as_ref().unwrap());
+                if holds(&heartbeat) {
+                    return heartbeat;
+                }
             }
-        }
+        };
+        tokio::time::timeout(SOON, waiting).await.expect("it was said in time")
     }
 
     pub async fn say(&self, topic: &str, msg: Any) {

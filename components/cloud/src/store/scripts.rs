@@ -9,7 +9,8 @@ use crate::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) id: ScriptId,
-    pub(crate) script: String,
+    /// PxL.
+    pub(crate) text: String,
     pub(crate) cron_expression: String,
     /// YAML.
     pub(crate) configs: String,
@@ -36,7 +37,7 @@ impl Store {
         )
         .bind(script.id.to_bytes().to_vec())
         .bind(org.to_bytes().to_vec())
-        .bind(&script.script)
+        .bind(&script.text)
         .bind(&script.cron_expression)
         .bind(&script.configs)
         .bind(script.frequency_s)
@@ -108,7 +109,7 @@ fn script(row: &SqliteRow) -> Result<Script, Error> {
     let cluster: Option<Vec<u8>> = row.try_get("cluster_id").map_err(&failed)?;
     Ok(Script {
         id: ScriptId::from_bytes(id_bytes(&id)?),
-        script: text("script")?,
+        text: text("script")?,
         cron_expression: text("cron_expression")?,
         configs: text("configs")?,
         frequency_s: row.try_get("frequency_s").map_err(&failed)?,

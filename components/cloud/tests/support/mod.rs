@@ -75,7 +75,8 @@ impl Plane {
         }
         let args = cloud::Args::parse_from(words);
         self.serving = Some(tokio::spawn(cloud::run(args, self.shell.clone())));
-        self.address = until(|| std::fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n'))).await.trim().to_owned();
+        let address = until(|| std::fs::read_to_string(&ready).ok().filter(|text| text.ends_with('\n'))).await;
+        address.trim().clone_into(&mut self.address);
     }
 
     /// What a command prints.

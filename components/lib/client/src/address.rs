@@ -25,6 +25,13 @@ impl Address {
         (format!("{}://{}", if tls { "https" } else { "http" }, self.authority), tls)
     }
 
+    /// Whether it is this machine's own, by its text.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+
     /// Whether the text asks for TLS.
     pub fn wants_tls(&self) -> bool {
         self.tls == Some(true)
