@@ -44,20 +44,18 @@ impl Broker {
         &self,
         request: DebugLogRequest,
     ) -> Result<BoxStream<'static, Result<DebugLogResponse, Status>>, Status> {
-        match self.ask_about_pods(Ask::DebugLogReq(request)).await? {
-            Answer::DebugLogResp(log) => Ok(stream::iter([Ok(log)]).boxed()),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.ask_about_pods(Ask::DebugLogReq(request)).await?;
+        let Answer::DebugLogResp(log) = answer else { return Err(unexpected(&answer)) };
+        Ok(stream::iter([Ok(log)]).boxed())
     }
 
     pub(crate) async fn debug_pods_messages(
         &self,
         request: DebugPodsRequest,
     ) -> Result<BoxStream<'static, Result<DebugPodsResponse, Status>>, Status> {
-        match self.ask_about_pods(Ask::DebugPodsReq(request)).await? {
-            Answer::DebugPodsResp(pods) => Ok(stream::iter([Ok(pods)]).boxed()),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.ask_about_pods(Ask::DebugPodsReq(request)).await?;
+        let Answer::DebugPodsResp(pods) = answer else { return Err(unexpected(&answer)) };
+        Ok(stream::iter([Ok(pods)]).boxed())
     }
 
     async fn ask_about_pods(&self, ask: Ask) -> Result<Answer, Status> {

@@ -49,8 +49,8 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     shell.tasks.spawn(tell(broker.clone(), known, bus, ready, shell.stop.clone()));
 
     if let Some(path) = &args.ready_file {
-        let lines = [Some(address), http].into_iter().flatten().map(|address| format!("{address}\n")).collect::<String>();
-        write_ready(path, &lines).await?;
+        let lines: Vec<_> = [Some(address), http].into_iter().flatten().map(|address| address.to_string()).collect();
+        write_ready(path, &(lines.join("\n") + "\n")).await?;
     }
     tracing::info!(%address, plaintext = args.plaintext, "scripts are answered");
     serve(broker, listener, security).await

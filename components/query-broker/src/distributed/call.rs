@@ -23,6 +23,7 @@ use crate::engine::{QueryEvent, RunFailure};
 const ATTEMPTS_MAX: usize = 2;
 
 /// Dropping it hangs up, by which Kelvin and the agents end the query.
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing about the one query")]
 pub(super) struct Call {
     shared: Arc<Shared>,
     work: Work,

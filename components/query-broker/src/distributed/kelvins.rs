@@ -1,5 +1,6 @@
 //! Which Kelvin runs a query.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -67,8 +68,8 @@ impl Kelvins {
         let mut known = self.known.lock();
         known.retain(|id, kelvin| view.kelvins().any(|(live, agent)| live == *id && kelvin.is(agent)));
         for (id, agent) in view.kelvins() {
-            if !known.contains_key(&id) {
-                known.insert(id, Arc::new(self.connect(agent)?));
+            if let Entry::Vacant(vacant) = known.entry(id) {
+                vacant.insert(Arc::new(self.connect(agent)?));
             }
         }
         let candidates = known.iter().filter(|(id, _)| !without.contains(id)).map(|(id, kelvin)| Candidate {

@@ -48,7 +48,7 @@ pub(crate) async fn serve(broker: Broker, bus: Bus) {
     };
     let desk = Desk { broker, bus, running: Running::default() };
     while let Some(Some(request)) = stop.run_until_cancelled(requests.next()).await {
-        desk.take(request);
+        desk.take(&request);
     }
 }
 
@@ -60,7 +60,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn take(&self, received: Received<C2vMessage>) {
+    fn take(&self, received: &Received<C2vMessage>) {
         let counters = &self.broker.inner.counters;
         let vizier_id = received.message.vizier_id.clone();
         let request = match wire::request(&received.message) {
@@ -194,11 +194,10 @@ async fn pass_on(stream: &mut BoxStream<'static, Result<Answer, Status>>, answer
             Err(status) => return status,
         };
         match cancel.run_until_cancelled(answers.send(answer)).await {
-            Some(Ok(())) => {}
+            // Cancelled: the next turn of the loop sees the end of the stream.
+            Some(Ok(())) | None => {}
             Some(Err(Gone::TooLarge)) => return Status::internal(TOO_LARGE),
             Some(Err(Gone::Silent(why))) => return Status::deadline_exceeded(why),
-            // The next turn of the loop sees the end of the stream.
-            None => {}
         }
     }
 }

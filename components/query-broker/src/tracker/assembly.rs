@@ -51,7 +51,7 @@ impl Assembly {
                 self.collectors.remove(&id);
             }
             Update::Agent(_) | Update::DataInfo(_) if self.agents.len() >= AGENTS_MAX && !self.agents.contains_key(&id) => {
-                self.ignored += 1
+                self.ignored += 1;
             }
             Update::Agent(agent) => {
                 self.agents.insert(id, decode::agent(agent));

@@ -1,7 +1,6 @@
 //! The metadata service's messages as the tracker takes them.
 
 use api::carnot::planner::distributedpb::SchemaInfo;
-use api::types::{DataType as WireType, SemanticType as WireSemantic};
 use api::uuidpb::Uuid;
 use api::vizier::messages::{CollectorStates, collector_state};
 use api::vizier::services::shared::agent::Agent;
@@ -54,14 +53,10 @@ pub(crate) fn collectors(states: CollectorStates) -> Vec<KnownCollector> {
 pub(crate) fn table(info: SchemaInfo) -> Option<ToldTable> {
     let relation = info.relation.unwrap_or_default();
     let columns = relation.columns.into_iter().map(|column| {
-        let data_type = match column.column_type() {
-            WireType::Unknown => return None,
-            known => DataType::from_number(known as i32)?,
-        };
-        let semantic = match column.column_semantic_type() {
-            WireSemantic::StUnspecified => SemanticType::None,
-            known => SemanticType::from_number(known as i32)?,
-        };
+        let data_type = DataType::from_number(column.column_type)?;
+        // Unspecified, or of a newer agent: it means nothing to us, and can be read all the same.
+        let semantic = SemanticType::from_number(column.column_semantic_type).filter(|semantic| *semantic != SemanticType::Unspecified);
+        let semantic = semantic.unwrap_or(SemanticType::None);
         Some(ColumnDef { name: column.column_name, data_type, semantic_type: semantic })
     });
     let columns = columns.collect::<Option<_>>()?;
