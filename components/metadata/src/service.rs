@@ -55,7 +55,7 @@ impl Service {
         let (end, ended) = oneshot::channel();
         shell.tasks.spawn(async move {
             // Nobody listens any more where the service is dropped.
-            let _gone = end.send(campaign.run().await).is_err();
+            let _gone = end.send(Box::pin(campaign.run()).await).is_err();
         });
         let desk = grpc::Desk { leader: led, kubernetes, tasks: shell.tasks.clone(), stop: shell.stop.clone() };
         Service { desk, metrics, ended }

@@ -199,7 +199,7 @@ async fn an_agent_registers_the_broker_hears_of_it_and_a_kill_costs_nobody_anyth
 
     // Without a certificate, without a token, with a token of another key.
     let plain = tonic::transport::Endpoint::from_shared(format!("http://{}", running.address)).unwrap().connect_lazy();
-    assert_eq!(MetadataServiceClient::new(plain).get_agent_info(AgentInfoRequest {}).await.unwrap_err().code(), Code::Unavailable);
+    assert!(MetadataServiceClient::new(plain).get_agent_info(AgentInfoRequest {}).await.is_err());
     let channel = rpc::channel(&running.address, "localhost", &place.identity).unwrap();
     let refused = MetadataServiceClient::new(channel.clone()).get_agent_info(Request::new(AgentInfoRequest {})).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);

@@ -72,7 +72,7 @@ impl Lease {
                     waits = true;
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the record of the leader cannot be read or written")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the record of the leader cannot be read or written");
                 }
             }
             tokio::select! {

@@ -15,12 +15,17 @@ pub struct ClusterFeed {
     log: UpdateLog,
     /// Addresses of the nodes, each the topic of its agent.
     hosts: BTreeSet<IpAddr>,
+    /// What was listed at least once: before, what is missing says nothing.
+    listed: BTreeSet<Kind>,
 }
+
+/// What the pods of a service are found from.
+const ENDPOINTS_NEED: [Kind; 3] = [Kind::Pod, Kind::Service, Kind::EndpointSlice];
 
 impl ClusterFeed {
     /// Knows no object yet, and what agents were told before.
     pub fn new(limits: Limits, log: UpdateLog) -> ClusterFeed {
-        ClusterFeed { state: State::new(limits), log, hosts: BTreeSet::new() }
+        ClusterFeed { state: State::new(limits), log, hosts: BTreeSet::new(), listed: BTreeSet::new() }
     }
 
     /// What agents may have missed.
@@ -61,6 +66,14 @@ impl ClusterFeed {
             published.extend(self.apply(&change, at));
         }
         self.take_back(scope, at, &mut published);
+        if self.listed.insert(scope.kind) && ENDPOINTS_NEED.contains(&scope.kind) && self.knows_endpoints() {
+            let view = self.state.snapshot();
+            for record in view.records().filter(|record| record.gone.is_none()) {
+                if let Object::Service(service) = &record.object {
+                    self.tell_service(&view, service, record, at, &mut published);
+                }
+            }
+        }
         published
     }
 
@@ -68,6 +81,10 @@ impl ClusterFeed {
     pub fn expire(&mut self, now: UnixNs) {
         self.state.expire(now);
         self.log.expire(now);
+    }
+
+    fn knows_endpoints(&self) -> bool {
+        ENDPOINTS_NEED.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// Objects that agents were told of by a run of this process that saw them, and that this one did not find.
@@ -155,6 +172,9 @@ impl ClusterFeed {
         if !service.cluster_addresses.is_empty() || !service.external_addresses.is_empty() {
             let body = k8s::encode_service(service, record.gone);
             self.tell(&format!("service/{}", record.uid()), record, vec![Topic::All], body, at, published);
+        }
+        if !self.knows_endpoints() && record.gone.is_none() {
+            return;
         }
         let subject = format!("endpoints/{}", record.uid());
         let pods = pods_of(view, service);

@@ -29,7 +29,7 @@ const SETS: &str = "/apis/apps/v1/replicasets";
 const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/pl/leases";
 /// Watches are begun anew after pauses of a second or so.
-const WAIT_MAX: Duration = Duration::from_mins(1);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 fn meta(name: &str, namespace: &str) -> Value {
     let uid = format!("{namespace}-{name}");
@@ -85,7 +85,7 @@ struct World {
     server: ApiServer,
     hub: Arc<Hub>,
     store: Arc<dyn Store>,
-    service: Service,
+    _service: Service,
     shell: Shell,
 }
 
@@ -99,7 +99,7 @@ impl World {
         let server = ApiServer::start().await;
         server.put(NODES, node("node-1", "10.0.0.1", "10.244.1.0/24"));
         server.put(NAMESPACES, simple("v1", "Namespace", "shop"));
-        server.put(DEPLOYMENTS, simple("apps/v1", "Deployment", "cart"));
+        server.put(DEPLOYMENTS, simple("apps/v1", "Deployment", "carts"));
         server.put(SETS, simple("apps/v1", "ReplicaSet", "cart-1"));
         server.put(PODS, pod("cart-a", "10.244.1.1", "10.0.0.1", "aa"));
         server.put(SERVICES, service("cart", "10.96.0.10"));
@@ -117,7 +117,7 @@ impl World {
         };
         let service = Service::start_in(Some(kubernetes(&server)), parts, &shell);
         assert!(service.leads().until(true).await);
-        World { server, hub, store, service, shell }
+        World { server, hub, store, _service: service, shell }
     }
 
     async fn stop(self) -> (ApiServer, Arc<Hub>, Arc<dyn Store>) {
@@ -171,7 +171,7 @@ impl Follower {
                 }
             }
         });
-        assert!(waited.await.is_ok(), "{what}: {:#?}", self.known);
+        assert!(waited.await.is_ok(), "{what}: {:#?}", lines(&self.known));
     }
 
     async fn ask(&self, from: i64, to: i64) {
@@ -225,19 +225,19 @@ async fn agents_hear_of_everything_and_each_node_of_its_own() {
         all.until(line, has(line)).await;
     }
     all.until("the rest", |known| {
-        has("set cart-1 of 2")(known) && has("deployment cart of 2")(known) && has("node node-1 [\"10.244.1.0/24\"]")(known)
+        has("set cart-1 of 2")(known) && has("deployment carts of 2")(known) && has("node node-1 [\"10.244.1.0/24\"]")(known)
     })
     .await;
     let order = lines(&all.known);
     let place = |line: &str| order.iter().position(|have| have == line).unwrap();
     assert!(place("container aa") < place("pod cart-a 10.244.1.1"), "children come before their parents: {order:?}");
-    let pod = all
+    let told = all
         .known
         .values()
         .find_map(|update| if let Some(Update::PodUpdate(pod)) = &update.update { Some(pod.clone()) } else { None })
         .unwrap();
     assert_eq!(
-        (pod.labels.as_str(), pod.phase(), pod.owner_references[0].name.as_str()),
+        (told.labels.as_str(), told.phase(), told.owner_references[0].name.as_str()),
         ("{\"app\":\"cart\"}", PodPhase::Running, "cart-1")
     );
 
@@ -316,7 +316,7 @@ async fn after_a_restart_only_what_changed_is_told_and_what_went_meanwhile_is_ta
         has("pod cart-a 10.244.1.1")(known) && has("pod cart-b 10.244.1.2")(known) && has("set cart-1 of 2")(known)
     })
     .await;
-    all.until("and the rest", |known| has("service cart 10.96.0.10")(known) && has("deployment cart of 2")(known)).await;
+    all.until("and the rest", |known| has("service cart 10.96.0.10")(known) && has("deployment carts of 2")(known)).await;
     let (server, hub, store) = world.stop().await;
     server.delete(PODS, "cart-b");
     let known = all.known.clone();

@@ -1,5 +1,7 @@
 //! A real etcd for a test: started on free ports, ended with the test.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;

@@ -44,7 +44,7 @@ impl MetadataService for Service {
         let stream = Updates {
             handle,
             interval: interval.unwrap_or(UPDATE_INTERVAL),
-            updates_max: if asked == 0 { UPDATES_PER_RESPONSE_MAX } else { asked.min(UPDATES_PER_RESPONSE_MAX) },
+            per_response_max: if asked == 0 { UPDATES_PER_RESPONSE_MAX } else { asked.min(UPDATES_PER_RESPONSE_MAX) },
             known: None,
             schemas: None,
         };
@@ -100,7 +100,7 @@ impl MetadataService for Service {
 struct Updates {
     handle: Handle,
     interval: Duration,
-    updates_max: usize,
+    per_response_max: usize,
     known: Option<Version>,
     schemas: Option<Arc<Vec<SchemaInfo>>>,
 }
@@ -132,7 +132,7 @@ impl Updates {
         self.known = Some(changes.version);
         let updates = encode_updates(changes.updates);
         let mut pages: Vec<AgentUpdatesResponse> = updates
-            .chunks(self.updates_max)
+            .chunks(self.per_response_max)
             .map(|updates| AgentUpdatesResponse { agent_updates: updates.to_vec(), ..AgentUpdatesResponse::default() })
             .collect();
         let mut last = pages.pop().unwrap_or_default();

@@ -81,7 +81,7 @@ impl MetadataTracepointService for Service {
             asked.into_iter().map(|asked| register(desk, asked, now)).collect::<Vec<_>>()
         });
         let outcomes = outcomes.await.map_err(refused)?;
-        let failed = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).next().cloned();
+        let failed = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).cloned();
         let tracepoints = names.into_iter().zip(outcomes).map(|(name, outcome)| {
             let (status, id) = match outcome {
                 Ok((status, id)) => (status, Some(uuid(id.to_halves()))),

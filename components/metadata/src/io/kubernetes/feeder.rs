@@ -133,7 +133,7 @@ impl Feeder {
                 Ok(()) => return Ok(()),
                 Err(error @ Error::Conflict { .. }) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the store does not take names of Kubernetes: trying again")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the store does not take names of Kubernetes: trying again");
                 }
             }
             tokio::time::sleep(TRY_AGAIN_AFTER).await;

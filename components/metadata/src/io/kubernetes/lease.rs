@@ -29,7 +29,7 @@ impl LeaseCell {
 impl Cell for LeaseCell {
     async fn read(&self) -> Result<Option<Seen>, Error> {
         let lease = self.leases.get_opt(NAME).await.map_err(failed)?;
-        Ok(lease.map(seen))
+        Ok(lease.as_ref().map(seen))
     }
 
     async fn write(&self, before: Option<&Seen>, record: &Record) -> Result<Option<Seen>, Error> {
@@ -41,7 +41,7 @@ impl Cell for LeaseCell {
             Some(_) => self.leases.replace(NAME, &params, &lease).await,
         };
         match written {
-            Ok(lease) => Ok(Some(seen(lease))),
+            Ok(lease) => Ok(Some(seen(&lease))),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             Err(error) => Err(failed(error)),
         }
@@ -65,7 +65,7 @@ fn lease(record: &Record, version: Option<String>) -> Lease {
     Lease { metadata, spec: Some(spec) }
 }
 
-fn seen(lease: Lease) -> Seen {
+fn seen(lease: &Lease) -> Seen {
     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
     let beat = lease.annotations().get(BEAT).and_then(|beat| beat.parse().ok()).unwrap_or(0);
     let record = Record { released: holder.is_empty(), holder, beat };
