@@ -59,13 +59,7 @@ async fn another_identity_begins_anew_and_a_newer_process_ends_it() {
     assert_eq!(again.asid, 7, "it wishes for the number that it had");
     assert!(everything.update_info.unwrap().does_update_schema);
     // It dials under its new identity.
-    let mut connections = vizier.hub.connected();
-    let waited = tokio::time::timeout(NEVER, async {
-        while vizier.hub.counts().taken < 2 {
-            connections.changed().await.unwrap();
-        }
-    });
-    waited.await.unwrap();
+    support::until(|| vizier.hub.counts().taken == 2).await;
     vizier.ready_as("8").await;
     let refusal_kind = AgentRefusal::Superseded.into();
     let nack = HeartbeatNack { refusal_kind, reason: "a newer one".to_owned(), incarnation: first.incarnation, ..Default::default() };

@@ -17,8 +17,8 @@ use rand::{Rng, SeedableRng};
 
 /// Of a message from its sender to its receiver.
 const FLIGHT: Duration = Duration::from_millis(2);
-/// In the worst case a refusal is waited out, a minute, after what was delayed has come.
-const CALM: Duration = Duration::from_mins(4);
+/// In the worst case everything is told again after ten minutes, after a refusal of a minute was waited out.
+const CALM: Duration = Duration::from_mins(13);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Progress {

@@ -15,6 +15,9 @@ pub const REGISTER_JITTER_MAX: Duration = Duration::from_secs(1);
 /// How often a member says its registration again. Whoever restarted without its state may have given another number to one of those that were on
 /// their way, in an answer that was lost: heartbeats would not show it.
 pub const CONFIRM_PERIOD: Duration = Duration::from_mins(1);
+/// Every so many confirmations everything is told again: whoever restarted between a late registration and the beat after it knows the agent, and
+/// nothing of it. Some 100 KiB in ten minutes.
+const CONFIRMATIONS_PER_EVERYTHING: u32 = 10;
 /// News that are waited for (a new table) do not wait for the next beat, but this long after the last one.
 const HURRY_MIN: Duration = Duration::from_millis(500);
 /// Between registrations that nobody answers.
@@ -107,6 +110,7 @@ pub struct Life {
     asid: Option<Asid>,
     /// Of the last beat that was made.
     sequence: u64,
+    confirmations: u32,
     state: State,
     news: News,
     counts: LifeCounts,
@@ -116,7 +120,8 @@ impl Life {
     /// It begins to register within [`REGISTER_JITTER_MAX`]. `id` is random: the place may have another one.
     pub fn new(profile: Profile, incarnation: Incarnation, id: AgentId, now: Now, random: &mut dyn RngCore) -> Life {
         let state = State::Registering { due: soon(now, random), asked: 0, reason: None };
-        Life { profile, incarnation, id, asid: None, sequence: 0, state, news: News::default(), counts: LifeCounts::default() }
+        let (sequence, confirmations) = (0, 0);
+        Life { profile, incarnation, id, asid: None, sequence, confirmations, state, news: News::default(), counts: LifeCounts::default() }
     }
 
     /// Under which id answers come.
@@ -187,6 +192,10 @@ impl Life {
             State::Running { due, .. } if *due <= now.mono => vec![Effect::Beat(self.beat(now))],
             State::Running { confirm, .. } if *confirm <= now.mono => {
                 *confirm = now.mono.plus(CONFIRM_PERIOD);
+                self.confirmations = self.confirmations.wrapping_add(1);
+                if self.confirmations.is_multiple_of(CONFIRMATIONS_PER_EVERYTHING) {
+                    self.news.tell_everything();
+                }
                 self.counts.registrations += 1;
                 vec![Effect::Register(Box::new(self.registration()))]
             }
