@@ -14,6 +14,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 use pxl::{FunctionRegistry, RunsOn, ScalarLower};
@@ -137,97 +138,171 @@ impl PhysicalOptimizerRule for PlaceFunctions {
 
 impl PlaceFunctions {
     fn place(&self, node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
-        if node.children().is_empty() || !on_agents(&node) {
+        if node.children().is_empty() {
             return Ok(Transformed::no(node));
         }
-        match self.0.needs_of(node.as_ref())? {
-            Needs { coordinator: false, .. } => Ok(Transformed::no(node)),
-            Needs { coordinator: true, agent: false } => {
+        let needs = self.0.needs_of(node.as_ref())?;
+        match (on_agents(&node), needs) {
+            (true, Needs { coordinator: false, .. }) | (false, Needs { agent: false, .. }) => Ok(Transformed::no(node)),
+            (true, Needs { coordinator: true, agent: false }) => {
                 let children = node.children().into_iter().map(|child| collected(Arc::clone(child))).collect();
-                let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-                Ok(Transformed::yes(node.replace_children(children, options)?))
+                Ok(Transformed::yes(over(&node, children)?))
             }
-            Needs { coordinator: true, agent: true } => Ok(Transformed::yes(self.split(&node)?)),
+            (true, Needs { coordinator: true, agent: true }) => match lift(&self.0, &node)? {
+                Some(lifted) => Ok(Transformed::yes(lifted)),
+                None => self.0.refuse(node.as_ref(), NOT_OF_KELVINS),
+            },
+            // The optimizer takes limits and filters below what is computed of each row.
+            (false, Needs { agent: true, .. }) => Ok(lift(&self.0, &node)?.map_or(Transformed::no(node), Transformed::yes)),
         }
     }
+}
 
-    /// In two: what agents are asked for below, the rest above.
-    fn split(&self, node: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
-            let mut below = Below::new(&self.0, projection.input());
-            let above =
-                projection.expr().iter().map(|expr| Ok(ProjectionExpr { expr: below.take(&expr.expr)?, alias: expr.alias.clone() }));
-            let above = above.collect::<Result<Vec<_>>>()?;
-            self.check(node, above.iter().map(|expr| &expr.expr))?;
-            return Ok(Arc::new(ProjectionExec::try_new(above, collected(below.plan()?))?));
-        }
-        let Some(filter) = node.downcast_ref::<FilterExec>() else { return self.0.refuse(node.as_ref(), NOT_OF_KELVINS) };
-        let mut below = Below::new(&self.0, filter.input());
-        let predicate = below.take(filter.predicate())?;
-        self.check(node, [&predicate])?;
-        let schema = filter.input().schema();
-        let kept: Vec<usize> = match filter.projection() {
-            Some(columns) => columns.to_vec(),
-            None => (0..schema.fields().len()).collect(),
+/// The operator, over rows that bring along what only agents know. None if it is no such operator, or its rows come from elsewhere.
+fn lift(places: &Places, node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let children = node.children();
+    let [input] = children[..] else { return Ok(None) };
+    let mut taken = Taken { places, columns: input.schema().fields().len(), exprs: Vec::new() };
+    if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+        let above = projection.expr().iter().map(|expr| Ok(ProjectionExpr { expr: taken.take(&expr.expr)?, alias: expr.alias.clone() }));
+        let above = above.collect::<Result<Vec<_>>>()?;
+        check(places, node, above.iter().map(|expr| &expr.expr))?;
+        let Some(input) = carry(places, input, taken.exprs)? else { return Ok(None) };
+        return Ok(Some(Arc::new(ProjectionExec::try_new(above, input)?)));
+    }
+    let Some(filter) = node.downcast_ref::<FilterExec>() else { return Ok(None) };
+    let predicate = taken.take(filter.predicate())?;
+    check(places, node, [&predicate])?;
+    let kept = kept(filter);
+    let Some(input) = carry(places, input, taken.exprs)? else { return Ok(None) };
+    Ok(Some(filtered(filter, predicate, kept, input)?))
+}
+
+/// Nothing is left above that agents would have to be asked for.
+fn check<'a>(places: &Places, node: &Arc<dyn ExecutionPlan>, above: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<()> {
+    if places.needs(above)?.agent { places.refuse(node.as_ref(), NOT_OF_KELVINS) } else { Ok(()) }
+}
+
+/// The rows of `plan`, put together, with these expressions over them as further columns at the end; computed on the agents. None if the
+/// rows come from elsewhere, or something on the way needs all of them.
+fn carry(places: &Places, plan: &Arc<dyn ExecutionPlan>, exprs: Vec<Arc<dyn PhysicalExpr>>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if places.needs(&exprs)?.coordinator {
+        return Ok(None);
+    }
+    if on_agents(plan) {
+        return Ok(Some(collected(with_columns(plan, exprs)?)));
+    }
+    let children = plan.children();
+    let [input] = children[..] else { return Ok(None) };
+    let width = input.schema().fields().len();
+    if counts_rows(plan) {
+        let Some(input) = (if on_agents(input) { Some(with_columns(input, exprs)?) } else { carry(places, input, exprs)? }) else {
+            return Ok(None);
         };
-        let mut columns = Vec::with_capacity(kept.len());
-        for column in kept {
-            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(schema.field(column).name(), column));
-            let Some(at) = below.take(&column)?.downcast_ref::<Column>().map(Column::index) else {
-                return internal_err!("a column became something else");
-            };
-            columns.push(at);
-        }
-        let above = FilterExecBuilder::new(predicate, collected(below.plan()?)).apply_projection(Some(columns))?;
-        Ok(Arc::new(above.with_batch_size(filter.batch_size()).build()?))
+        return Ok(Some(over(plan, vec![input])?));
     }
+    let number = exprs.len();
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        let below = exprs.iter().map(|expr| replaced(expr, |at| projection.expr().get(at).map(|expr| Arc::clone(&expr.expr))));
+        let Some(input) = carry(places, input, below.collect::<Result<_>>()?)? else { return Ok(None) };
+        let further = (0..number).map(|at| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&name(at), width + at));
+            ProjectionExpr { expr: column, alias: name(at) }
+        });
+        let columns: Vec<ProjectionExpr> = projection.expr().iter().cloned().chain(further).collect();
+        return Ok(Some(Arc::new(ProjectionExec::try_new(columns, input)?)));
+    }
+    let Some(filter) = plan.downcast_ref::<FilterExec>() else { return Ok(None) };
+    let mut kept = kept(filter);
+    let schema = input.schema();
+    let column = |at: usize| Some(Arc::new(Column::new(schema.field(at).name(), at)) as Arc<dyn PhysicalExpr>);
+    let below = exprs.iter().map(|expr| replaced(expr, |at| kept.get(at).copied().and_then(column)));
+    let below = below.collect::<Result<_>>()?;
+    let Some(input) = carry(places, input, below)? else { return Ok(None) };
+    kept.extend(width..width + number);
+    Ok(Some(filtered(filter, Arc::clone(filter.predicate()), kept, input)?))
+}
 
-    /// Nothing is left above that agents would have to be asked for.
-    fn check<'a>(&self, node: &Arc<dyn ExecutionPlan>, above: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<()> {
-        if self.0.needs(above)?.agent { self.0.refuse(node.as_ref(), NOT_OF_KELVINS) } else { Ok(()) }
+/// `plan` on the agents, with further columns.
+fn with_columns(plan: &Arc<dyn ExecutionPlan>, exprs: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = plan.schema();
+    let own = schema.fields().iter().enumerate().map(|(at, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
+        ProjectionExpr { expr: column, alias: field.name().clone() }
+    });
+    let further = exprs.into_iter().enumerate().map(|(at, expr)| ProjectionExpr { expr, alias: name(at) });
+    Ok(Arc::new(ProjectionExec::try_new(own.chain(further).collect::<Vec<_>>(), Arc::clone(plan))?))
+}
+
+/// The columns of its input that a filter yields.
+fn kept(filter: &FilterExec) -> Vec<usize> {
+    match filter.projection() {
+        Some(columns) => columns.to_vec(),
+        None => (0..filter.input().schema().fields().len()).collect(),
     }
+}
+
+fn filtered(
+    filter: &FilterExec,
+    predicate: Arc<dyn PhysicalExpr>,
+    kept: Vec<usize>,
+    input: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let filtered = FilterExecBuilder::new(predicate, input).apply_projection(Some(kept))?;
+    Ok(Arc::new(filtered.with_batch_size(filter.batch_size()).with_fetch(filter.fetch()).build()?))
+}
+
+/// `expr` with other expressions in the place of its columns.
+fn replaced(expr: &Arc<dyn PhysicalExpr>, by: impl Fn(usize) -> Option<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+    let replaced = Arc::clone(expr).transform_down(|node| {
+        let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+        let Some(other) = by(column.index()) else { return internal_err!("no column {}", column.name()) };
+        Ok(Transformed::new(other, true, TreeNodeRecursion::Jump))
+    })?;
+    Ok(replaced.data)
+}
+
+fn counts_rows(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<CoalescePartitionsExec>() || plan.is::<GlobalLimitExec>() || plan.is::<LocalLimitExec>()
+}
+
+fn over(plan: &Arc<dyn ExecutionPlan>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 fn collected(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(CoalescePartitionsExec::new(plan))
 }
 
-/// The lower half of an operator that is split: the columns that the upper half reads, each once.
-struct Below<'a> {
+/// What an operator leaves to the agents.
+struct Taken<'a> {
     places: &'a Places,
-    input: &'a Arc<dyn ExecutionPlan>,
-    columns: Vec<Arc<dyn PhysicalExpr>>,
+    /// Of the rows it gets.
+    columns: usize,
+    /// Further columns.
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
 }
 
-impl<'a> Below<'a> {
-    fn new(places: &'a Places, input: &'a Arc<dyn ExecutionPlan>) -> Self {
-        Self { places, input, columns: Vec::new() }
-    }
-
-    /// `expr` over the lower half: columns, and what agents are asked for, are read from there.
+impl Taken<'_> {
+    /// `expr` with columns in the place of what agents are asked for.
     fn take(&mut self, expr: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
         let taken = Arc::clone(expr).transform_down(|node| {
             let Needs { agent, coordinator } = self.places.needs([&node])?;
-            if !node.is::<Column>() && (!agent || coordinator) {
+            if !agent || coordinator {
                 return Ok(Transformed::no(node));
             }
-            let at = self.columns.iter().position(|column| column.eq(&node)).unwrap_or_else(|| {
-                self.columns.push(Arc::clone(&node));
-                self.columns.len() - 1
+            let at = self.exprs.iter().position(|expr| expr.eq(&node)).unwrap_or_else(|| {
+                self.exprs.push(Arc::clone(&node));
+                self.exprs.len() - 1
             });
-            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&name(at), at));
+            let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&name(at), self.columns + at));
             Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
         })?;
         Ok(taken.data)
     }
-
-    fn plan(self) -> Result<Arc<dyn ExecutionPlan>> {
-        let columns = self.columns.into_iter().enumerate().map(|(at, expr)| ProjectionExpr { expr, alias: name(at) });
-        Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), Arc::clone(self.input))?))
-    }
 }
 
-/// Of a column of the lower half.
+/// Of a further column, by its place among them.
 fn name(at: usize) -> String {
-    format!("below_{at}")
+    format!("of_agent_{at}")
 }
