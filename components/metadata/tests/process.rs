@@ -11,7 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use api::vizier::messages::vizier_message::Msg;
-use api::vizier::messages::{AgentUpdateInfo, Heartbeat, HeartbeatAck, RegisterAgentRequest, VizierMessage};
+use api::vizier::messages::{
+    AgentDataInfo, AgentUpdateInfo, CollectorStates, Heartbeat, HeartbeatAck, RegisterAgentRequest, VizierMessage,
+};
 use api::vizier::services::metadata::metadata_service_client::MetadataServiceClient;
 use api::vizier::services::metadata::{AgentInfoRequest, AgentUpdatesRequest};
 use api::vizier::services::shared::agent::{AgentCapabilities, AgentInfo, HostInfo};
@@ -148,9 +150,8 @@ impl Agent {
         let asked = Msg::RegisterAgentRequest(RegisterAgentRequest { info: Some(info), asid: 0, incarnation: 5 });
         let Msg::RegisterAgentResponse(response) = self.ask(asked).await else { panic!("no answer to a registration") };
         assert_eq!(response.refusal, "");
-        let update = AgentUpdateInfo { does_update_schema: true, data: Some(Default::default()), ..AgentUpdateInfo::default() };
-        let data = api::vizier::messages::AgentDataInfo { collectors: Some(Default::default()), ..Default::default() };
-        self.beat(Some(AgentUpdateInfo { data: Some(data), ..update })).await;
+        let data = AgentDataInfo { metadata_info: None, collectors: Some(CollectorStates::default()) };
+        self.beat(Some(AgentUpdateInfo { does_update_schema: true, data: Some(data), ..AgentUpdateInfo::default() })).await;
         response.asid
     }
 
@@ -159,10 +160,12 @@ impl Agent {
         let agent_id = Some(api::uuidpb::Uuid { high_bits: ID.0, low_bits: ID.1 });
         let heartbeat = Heartbeat { agent_id, time: 0, update_info, sequence_number: self.sequence, incarnation: 5 };
         loop {
-            match self.ask(Msg::Heartbeat(heartbeat.clone())).await {
-                Msg::HeartbeatAck(ack) if ack.sequence_number == self.sequence => return ack,
-                Msg::HeartbeatNack(nack) => panic!("{nack:?}"),
-                _ => {}
+            let answer = self.ask(Msg::Heartbeat(heartbeat.clone())).await;
+            assert!(!matches!(answer, Msg::HeartbeatNack(_)), "{answer:?}");
+            if let Msg::HeartbeatAck(ack) = answer
+                && ack.sequence_number == self.sequence
+            {
+                return ack;
             }
         }
     }

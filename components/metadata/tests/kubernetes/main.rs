@@ -11,7 +11,7 @@ use std::time::Duration;
 use api::shared::k8s::metadatapb::resource_update::Update;
 use api::shared::k8s::metadatapb::{MissingK8sMetadataRequest, MissingK8sMetadataResponse, PodPhase, ResourceUpdate};
 use api::vizier::messages::vizier_message::Msg;
-use api::vizier::messages::{K8sMetadataMessage, VizierMessage, k8s_metadata_message};
+use api::vizier::messages::{CollectorStates, K8sMetadataMessage, VizierMessage, k8s_metadata_message};
 use bus::{Bus, Hub, Selector, Subscription, subject};
 use metadata::election::Candidate;
 use metadata::store::{Memory, Store};
@@ -348,7 +348,7 @@ async fn agents_are_told_the_clusters_addresses() {
     say(Msg::RegisterAgentRequest(api::vizier::messages::RegisterAgentRequest { info: Some(info), asid: 0, incarnation: 1 })).await;
     let update = api::vizier::messages::AgentUpdateInfo {
         does_update_schema: true,
-        data: Some(api::vizier::messages::AgentDataInfo { metadata_info: None, collectors: Some(Default::default()) }),
+        data: Some(api::vizier::messages::AgentDataInfo { metadata_info: None, collectors: Some(CollectorStates::default()) }),
         ..Default::default()
     };
     let mut sequence = 0;

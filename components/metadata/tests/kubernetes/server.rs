@@ -204,12 +204,11 @@ fn lease(shelf: &mut Shelf, asked: &Asked) -> (u16, Value) {
     let before = known(shelf, &name);
     match (asked.method.as_str(), before) {
         ("GET", Some(lease)) => (200, lease),
-        ("GET", None) => (404, status(404, "NotFound")),
         ("POST", Some(_)) => (409, status(409, "AlreadyExists")),
         ("PUT", Some(before)) if before["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] => {
             (409, status(409, "Conflict"))
         }
-        ("PUT", None) => (404, status(404, "NotFound")),
+        ("GET" | "PUT", None) => (404, status(404, "NotFound")),
         (_, _) => {
             shelf.version += 1;
             let mut lease = body;

@@ -13,11 +13,9 @@ fn request(pod: &str) -> UpdateConfigRequest {
 }
 
 async fn hear(peer: &mut Peer) -> ConfigUpdateRequest {
-    peer.hear(|msg| match msg {
-        Msg::ConfigUpdateMessage(ConfigUpdateMessage { msg: Some(config_update_message::Msg::ConfigUpdateRequest(request)) }) => {
-            Some(request.clone())
-        }
-        _ => None,
+    peer.hear(|msg| {
+        let Msg::ConfigUpdateMessage(ConfigUpdateMessage { msg: Some(msg) }) = msg else { return None };
+        if let config_update_message::Msg::ConfigUpdateRequest(request) = msg { Some(request.clone()) } else { None }
     })
     .await
 }

@@ -55,20 +55,18 @@ fn message(msg: &Msg) -> Option<&tracepoint_message::Msg> {
 
 /// The tracepoint that an agent is told to deploy, with its programs.
 async fn told_to_deploy(peer: &mut Peer) -> (Uuid, Vec<String>) {
-    let pick = |msg: &Msg| match message(msg)? {
-        tracepoint_message::Msg::RegisterTracepointRequest(request) => {
-            let programs = request.tracepoint_deployment.clone().unwrap().programs;
-            Some((request.id.unwrap(), programs.into_iter().map(|program| program.bpftrace.unwrap().program).collect()))
-        }
-        _ => None,
+    let pick = |msg: &Msg| {
+        let tracepoint_message::Msg::RegisterTracepointRequest(request) = message(msg)? else { return None };
+        let programs = request.tracepoint_deployment.clone().unwrap().programs;
+        Some((request.id.unwrap(), programs.into_iter().map(|program| program.bpftrace.unwrap().program).collect()))
     };
     peer.hear(pick).await
 }
 
 async fn told_to_remove(peer: &mut Peer) -> Uuid {
-    let pick = |msg: &Msg| match message(msg)? {
-        tracepoint_message::Msg::RemoveTracepointRequest(request) => request.id,
-        _ => None,
+    let pick = |msg: &Msg| {
+        let tracepoint_message::Msg::RemoveTracepointRequest(request) = message(msg)? else { return None };
+        request.id
     };
     peer.hear(pick).await
 }

@@ -237,10 +237,10 @@ impl Peer {
         self.sequence += 1;
         self.say(self.heartbeat(update_info)).await;
         let sequence = self.sequence;
-        self.hear(|msg| match msg {
-            Msg::HeartbeatAck(ack) if ack.sequence_number == sequence => Some(ack.clone()),
-            Msg::HeartbeatNack(nack) => panic!("{nack:?}"),
-            _ => None,
+        self.hear(|msg| {
+            assert!(!matches!(msg, Msg::HeartbeatNack(_)), "{msg:?}");
+            let Msg::HeartbeatAck(ack) = msg else { return None };
+            (ack.sequence_number == sequence).then(|| ack.clone())
         })
         .await
     }
