@@ -17,10 +17,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::stream::{self, StreamExt as _};
 use prost::Message as _;
-use query_broker::{Broker, ENCRYPTED_BATCH_BYTES_MAX, serve};
+use query_broker::{Broker, BrokerArgs, ENCRYPTED_BATCH_BYTES_MAX, ReattachArgs, serve};
 use rpc::{CertificateAuthority, Security};
 use rsa::traits::PublicKeyParts as _;
-use support::{Alive, Answer, MemoryEngine, broker, numbers, output, request, rows, texts};
+use support::{Alive, Answer, MemoryEngine, broker, kind, numbers, output, request, rows, texts};
 use tables::DataType;
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
@@ -136,6 +136,41 @@ async fn a_client_that_hangs_up_cancels_its_query() {
         tokio::task::yield_now().await;
     }
     assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_gets_the_rest_and_nothing_twice() {
+    let go: Arc<tokio::sync::Notify> = Arc::default();
+    let waits = Arc::clone(&go);
+    let events = move || {
+        let waits = Arc::clone(&waits);
+        let first = stream::iter([Ok(rows(0, vec![numbers(&[1, 2])]))]);
+        let later = stream::once(async move {
+            waits.notified().await;
+            Ok(rows(0, vec![numbers(&[3])]))
+        });
+        first.chain(later).boxed()
+    };
+    let answer = Answer { outputs: vec![output("a", &[("x", DataType::Int64)])], explains: false, events: Arc::new(events) };
+    let reattach = ReattachArgs { wait_max: std::time::Duration::from_mins(3), waiting_max: 4 };
+    let args = BrokerArgs { reattach, ..BrokerArgs::default() };
+    let broker = support::broker_with(args, MemoryEngine::new().with("waits", Ok(answer)));
+    let served = serving(&broker, Security::Plaintext).await;
+    let mut first = VizierServiceClient::new(connect(&served).await).execute_script(request("waits")).await.unwrap().into_inner();
+    let id = first.message().await.unwrap().unwrap().query_id;
+    assert_eq!(kind(&first.message().await.unwrap().unwrap()), "2 rows");
+    drop(first);
+
+    let attach = ExecuteScriptRequest { query_id: id.clone(), ..Default::default() };
+    let mut second = VizierServiceClient::new(connect(&served).await).execute_script(attach.clone()).await.unwrap().into_inner();
+    go.notify_one();
+    let mut kinds = Vec::new();
+    while let Some(message) = second.message().await.unwrap() {
+        kinds.push(kind(&message));
+    }
+    assert_eq!(kinds, ["1 rows", "0 rows, end", "statistics"]);
+    let status = VizierServiceClient::new(connect(&served).await).execute_script(attach).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::NotFound, format!("query {id} is not running: run the script again").as_str()));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use futures::future::{BoxFuture, FutureExt as _, ready};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use ids::{ClusterId, QueryId};
 use query_broker::{
-    Broker, ClusterIdentity, CompileFailure, HEALTH_SCRIPT, Output, Problem, Query, QueryEngine, QueryEvent, RunFailure, Script,
+    Broker, BrokerArgs, ClusterIdentity, CompileFailure, HEALTH_SCRIPT, Output, Problem, Query, QueryEngine, QueryEvent, RunFailure, Script,
 };
 use tables::{ColumnDef, DataType, Relation, SemanticType};
 use tokio_util::sync::CancellationToken;
@@ -122,13 +122,20 @@ pub fn broker(engine: MemoryEngine) -> Broker {
 }
 
 pub fn broker_of(engine: MemoryEngine, stop: &CancellationToken, tasks: &TaskTracker) -> Broker {
-    let identity = ClusterIdentity {
+    Broker::new(Arc::new(engine), identity(), stop.clone(), tasks.clone())
+}
+
+pub fn broker_with(args: BrokerArgs, engine: MemoryEngine) -> Broker {
+    Broker::with(args, (Arc::new(engine), identity()), CancellationToken::new(), TaskTracker::new())
+}
+
+fn identity() -> ClusterIdentity {
+    ClusterIdentity {
         id: CLUSTER.parse::<ClusterId>().unwrap(),
         name: "this-host".to_owned(),
         vizier_version: "9.8.7".to_owned(),
         cluster_version: "6.1".to_owned(),
-    };
-    Broker::new(Arc::new(engine), identity, stop.clone(), tasks.clone())
+    }
 }
 
 pub fn request(script: &str) -> ExecuteScriptRequest {
