@@ -129,7 +129,8 @@ impl Judge {
         if self.link.lost.is_cancelled() {
             return None;
         }
-        let Some(reason) = self.link.link.transport_failure(&error) else { return Some(error) };
+        let broken = self.link.link.transport_failure(&error);
+        let Some(reason) = broken.or_else(|| plan_came_late(&error)) else { return Some(error) };
         self.lose(reason);
         None
     }
@@ -175,6 +176,13 @@ impl Judge {
         let Some(query) = self.links.streams else { return false };
         tokio::time::timeout(self.links.silence_max, self.link.link.runs_query(query)).await.unwrap_or(false)
     }
+}
+
+/// What the worker says when it was asked for rows and its part of the plan has not come for ten seconds: it goes by another call, and an
+/// agent or a Kelvin with far too much to do may be that late. It is not the script's fault, and costs that agent's rows.
+fn plan_came_late(error: &DataFusionError) -> Option<String> {
+    const LATE: &str = "timed-out while waiting for the plan to be set by the coordinator";
+    error.to_string().contains(LATE).then(|| "it has too much to do: its part of the plan was not there in time".to_owned())
 }
 
 /// An agent sent nothing for too long.
