@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use api::carnot::planner::dynamic_tracing::ir::logical as tracing_pb;
 use api::statuspb::LifeCycleState;
@@ -14,7 +14,7 @@ use api::vizier::messages::{
     AgentRefusal, HeartbeatNack, RegisterTracepointRequest, RemoveTracepointRequest, TracepointInfoUpdate, TracepointMessage,
     tracepoint_message,
 };
-use support::{NEVER, Vizier};
+use support::{NEVER, Owned, Vizier};
 
 const TRACEPOINT: Uuid = Uuid { high_bits: 5, low_bits: 6 };
 
@@ -129,9 +129,9 @@ async fn a_tracepoint_of_another_nodes_process_is_a_failed_precondition() {
 }
 
 /// Calls getppid again and again.
-fn caller() -> Child {
+fn caller() -> Owned {
     let script = "import os, time\nwhile True: os.getppid(); time.sleep(0.01)";
-    Command::new("python3").args(["-c", script]).stdin(Stdio::null()).spawn().unwrap()
+    Owned(Command::new("python3").args(["-c", script]).stdin(Stdio::null()).spawn().unwrap())
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_logging_probe_makes_rows_from_its_request_to_its_end() {
         return;
     }
     let Some(mut vizier) = Vizier::start().await else { return };
-    let (mut pem, mut called) = (vizier.pem(&["--http-listen", "127.0.0.1:0"]), caller());
+    let (mut pem, called) = (vizier.pem(&["--http-listen", "127.0.0.1:0"]), caller());
     let (_, first) = vizier.join(7).await;
     let http = vizier.ready().await.remove(2);
     let upid = tracing_pb::Upid { asid: 7, pid: called.id(), ts_ns: support::start_ticks(called.id()) };
@@ -171,8 +171,7 @@ async fn a_logging_probe_makes_rows_from_its_request_to_its_end() {
     let after = rows();
     vizier.beat().await;
     assert_eq!(rows(), after, "nothing is written any more, and what was written stays");
-    called.kill().unwrap();
-    called.wait().unwrap();
+    drop(called);
     vizier.terminate(&mut pem);
     pem.wait().unwrap();
 }

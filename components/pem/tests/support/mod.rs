@@ -4,6 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -34,6 +35,30 @@ pub struct Vizier {
     address: SocketAddr,
     folder: tempfile::TempDir,
     stop: CancellationToken,
+}
+
+/// A process that does not outlive its test.
+pub struct Owned(pub Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+impl Deref for Owned {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Owned {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
 }
 
 impl Drop for Vizier {
@@ -72,7 +97,7 @@ impl Vizier {
     }
 
     /// A node that captures nothing.
-    pub fn pem(&self, more: &[&str]) -> Child {
+    pub fn pem(&self, more: &[&str]) -> Owned {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vizier-pem"));
         command.args(["--hostname", "node-1", "--host-ip", "127.0.0.1", "--capture", "off"]);
         command.args(["--nats-url", &self.nats.url(), "--nats-plaintext", "--table-store-bytes-max", "67108864"]);
@@ -83,7 +108,7 @@ impl Vizier {
             command.args(["--http-listen", "127.0.0.1:0"]);
         }
         let log = std::fs::File::create(self.path("log")).unwrap();
-        command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        Owned(command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
     /// What the program has logged.
@@ -116,6 +141,8 @@ impl Vizier {
     pub async fn say(&self, to: Uuid, msg: Msg) {
         let to = AgentId::from_halves(to.high_bits, to.low_bits);
         self.bus.publish(&subject::agent(to), &VizierMessage { msg: Some(msg) }).await.unwrap();
+        // Whoever waits for the process next holds up what sends.
+        self.bus.flush().await.unwrap();
     }
 
     /// Takes the agent under a number, and acknowledges its first beat under it that has its tables.
