@@ -43,7 +43,7 @@ async fn a_node_registers_tells_its_tables_and_dials_kelvin() {
     let beat = vizier.beat().await;
     vizier.acknowledge(&beat).await;
     assert_eq!(vizier.hub.counts().taken, 1);
-    vizier.terminate(&mut pem);
+    support::terminate(&pem);
     assert!(pem.wait().unwrap().success(), "it leaves when it is asked to");
 }
 
@@ -124,7 +124,7 @@ async fn a_tracepoint_of_another_nodes_process_is_a_failed_precondition() {
     assert_eq!((failed.state(), failed.agent_id), (LifeCycleState::FailedState, first.agent_id));
     let status = failed.status.unwrap();
     assert_eq!((status.err_code, status.msg.as_str()), (13, "process 9:1:1 is on another node: this one is 7"));
-    vizier.terminate(&mut pem);
+    support::terminate(&pem);
     pem.wait().unwrap();
 }
 
@@ -172,6 +172,6 @@ async fn a_logging_probe_makes_rows_from_its_request_to_its_end() {
     vizier.beat().await;
     assert_eq!(rows(), after, "nothing is written any more, and what was written stays");
     drop(called);
-    vizier.terminate(&mut pem);
+    support::terminate(&pem);
     pem.wait().unwrap();
 }

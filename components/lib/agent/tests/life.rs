@@ -84,20 +84,20 @@ impl Peer {
         }
         let everything = beat.tables.is_some() && beat.collectors.is_some();
         match self.progress {
-            Progress::After(last) if beat.sequence <= last => return self.ack(beat.sequence),
+            Progress::After(last) if beat.sequence <= last => return Peer::ack(beat.sequence),
             Progress::After(last) if beat.sequence > last + 1 => self.progress = Progress::Lost,
             Progress::Fresh if !everything => self.progress = Progress::Lost,
             Progress::Fresh | Progress::Restored | Progress::After(_) => {
                 self.progress = Progress::After(beat.sequence);
                 self.tables = beat.tables.clone().unwrap_or(std::mem::take(&mut self.tables));
-                return self.ack(beat.sequence);
+                return Peer::ack(beat.sequence);
             }
             Progress::Lost => {}
         }
         unregistered
     }
 
-    fn ack(&self, sequence: u64) -> Answer {
+    fn ack(sequence: u64) -> Answer {
         let kelvin = Kelvin { id: AgentId::from_halves(9, 9), address: "k:1".to_owned(), server_name: "k".to_owned() };
         Answer::Acknowledged { sequence, cluster: Some(Cluster { kelvins: vec![kelvin], ..Cluster::default() }) }
     }
@@ -110,15 +110,15 @@ enum Message {
     Answer(AgentId, Word),
 }
 
-/// What may become of messages.
+/// How many of a hundred messages are lost, doubled and delayed.
 #[derive(Debug, Clone, Copy)]
 struct Weather {
-    lost_percent: u32,
-    twice_percent: u32,
-    late_percent: u32,
+    lost: u32,
+    twice: u32,
+    late: u32,
 }
 
-const FINE: Weather = Weather { lost_percent: 0, twice_percent: 0, late_percent: 0 };
+const FINE: Weather = Weather { lost: 0, twice: 0, late: 0 };
 
 struct World {
     life: Life,
@@ -168,11 +168,11 @@ impl World {
         for effect in self.life.handle(event, now, &mut self.random) {
             match effect {
                 Effect::Listen(id) => self.listening = id,
-                Effect::Register(registration) => self.send(Message::Register(registration)),
+                Effect::Register(registration) => self.send(&Message::Register(registration)),
                 Effect::Beat(beat) => {
                     let before = self.said.entry(beat.sequence).or_insert_with(|| Arc::clone(&beat));
                     assert_eq!(**before, *beat, "a number is used for one content only");
-                    self.send(Message::Beat(beat));
+                    self.send(&Message::Beat(beat));
                 }
                 Effect::Joined(_) | Effect::Cluster(_) => {}
                 Effect::Stop(reason) => panic!("nobody told it to stop: {reason}"),
@@ -180,15 +180,15 @@ impl World {
         }
     }
 
-    fn send(&mut self, message: Message) {
-        let Weather { lost_percent, twice_percent, late_percent } = self.weather;
-        if !self.bus_up || self.random.gen_range(0..100) < lost_percent {
+    fn send(&mut self, message: &Message) {
+        let Weather { lost, twice, late } = self.weather;
+        if !self.bus_up || self.random.gen_range(0..100) < lost {
             return;
         }
-        let copies = if self.random.gen_range(0..100) < twice_percent { 2 } else { 1 };
+        let copies = if self.random.gen_range(0..100) < twice { 2 } else { 1 };
         for _ in 0..copies {
-            let late = self.random.gen_range(0..100) < late_percent;
-            let flight = if late { Duration::from_millis(self.random.gen_range(10..20_000)) } else { FLIGHT };
+            let is_late = self.random.gen_range(0..100) < late;
+            let flight = if is_late { Duration::from_millis(self.random.gen_range(10..20_000)) } else { FLIGHT };
             self.sent += 1;
             self.flying.insert((self.now.plus(flight), self.sent), message.clone());
         }
@@ -211,7 +211,7 @@ impl World {
                 return;
             }
         };
-        self.send(Message::Answer(to, Word { incarnation: Some(incarnation), answer }));
+        self.send(&Message::Answer(to, Word { incarnation: Some(incarnation), answer }));
     }
 
     fn note(&mut self, beat: &Beat) {
@@ -271,7 +271,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let percent = || prop_oneof![Just(0_u32), 0_u32..80];
     let step = prop_oneof![
         2 => (percent(), percent(), percent())
-            .prop_map(|(lost_percent, twice_percent, late_percent)| Step::Weather(Weather { lost_percent, twice_percent, late_percent })),
+            .prop_map(|(lost, twice, late)| Step::Weather(Weather { lost, twice, late })),
         6 => (1_u64..30_000).prop_map(Step::Pass),
         2 => any::<bool>().prop_map(Step::Bus),
         2 => any::<bool>().prop_map(|forgets| Step::PeerRestarts { forgets }),
@@ -374,10 +374,10 @@ fn a_newer_process_at_its_place_stops_it() {
 fn who_starts_after_the_clock_stepped_back_waits_until_its_place_is_free() {
     let mut world = World::new(7);
     world.peer.seat = Some((Member { id: AgentId::from_halves(1, 2), asid: Asid(17) }, Incarnation(2_000)));
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_mins(1));
     assert!(matches!(world.life.standing(), Standing::Registering { reason: Some(_), .. }));
     world.peer.restart(true);
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_mins(1));
     assert!(matches!(world.life.standing(), Standing::Running(_)));
 }
 

@@ -192,11 +192,11 @@ impl Vizier {
         let read = || std::fs::read_to_string(self.path("ready")).unwrap_or_default();
         until(|| read().lines().nth(1) == Some(asid)).await;
     }
+}
 
-    pub fn terminate(&self, child: &mut Child) {
-        let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-        assert!(killed.success());
-    }
+/// Asks a process to leave.
+pub fn terminate(child: &Child) {
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
 }
 
 /// Looks again and again.

@@ -281,6 +281,6 @@ mod tests {
         assert!(answer(Msg::RegisterAgentResponse(RegisterAgentResponse::default())).is_err());
         assert!(answer(Msg::HeartbeatAck(HeartbeatAck { sequence_number: -1, ..Default::default() })).is_err());
         assert!(decode(VizierMessage::default()).is_err());
-        assert_eq!(answer(Msg::CancelQueryRequest(Default::default())), Ok(None));
+        assert_eq!(answer(Msg::CancelQueryRequest(api::vizier::messages::CancelQueryRequest::default())), Ok(None));
     }
 }
