@@ -27,6 +27,9 @@ use crate::plan_graph::plan_graph;
 use crate::state::{Remote, Stateful};
 use crate::tracker::{ClusterView, TrackerHandle};
 
+/// Also where there is no node yet.
+const NO_TABLES: &str = "not ready yet: no agent has told its tables";
+
 /// What the engine may do.
 #[derive(Debug, Clone, Copy)]
 pub struct DistributedArgs {
@@ -137,8 +140,12 @@ impl<'a> Compiler<'a> {
             catalog: &catalog,
             functions: &shared.functions,
         };
-        let compiled = compile(&input).map_err(|found| problems(&found));
-        (compiled, tables.read.into_inner())
+        let compiled = compile(&input);
+        let read = tables.read.into_inner();
+        // The script may well be right: whoever asks shall come again.
+        let early = read.missed && view.tables.is_empty();
+        let failed = |found| if early { CompileFailure::NotReady(NO_TABLES.to_owned()) } else { problems(&found) };
+        (compiled.map_err(failed), read)
     }
 }
 
@@ -198,13 +205,20 @@ struct Read {
     tables: BTreeSet<String>,
     /// Something that each agent tells of itself.
     everyone: bool,
+    /// A table that is not there.
+    missed: bool,
 }
 
 impl Catalog for Tables<'_> {
     fn table(&self, name: &str) -> Option<CatalogTable> {
-        let table = self.view.catalog.table(name)?;
-        self.read.lock().tables.insert(name.to_owned());
-        Some(table)
+        let table = self.view.catalog.table(name);
+        let mut read = self.read.lock();
+        if table.is_some() {
+            read.tables.insert(name.to_owned());
+        } else {
+            read.missed = true;
+        }
+        table
     }
 
     fn table_names(&self) -> Vec<String> {
