@@ -245,12 +245,13 @@ mod tests {
 
     use super::*;
 
-    const ARGS: ReattachArgs = ReattachArgs { wait_max: Duration::from_secs(180), waiting_max: 2 };
+    const ARGS: ReattachArgs = ReattachArgs { wait_max: Duration::from_mins(3), waiting_max: 2 };
 
     fn id(number: u64) -> QueryId {
         QueryId::from_halves(0, number)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what goes through the queue")]
     fn message(text: &str) -> Message {
         Ok(ExecuteScriptResponse { query_id: text.to_owned(), ..Default::default() })
     }

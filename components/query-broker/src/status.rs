@@ -79,7 +79,7 @@ mod tests {
     fn a_cluster_needs_a_kelvin_and_an_agent_that_captures() {
         let (good, bad) = (pem(1, CollectorState::Running), pem(2, CollectorState::Failed));
         assert_eq!(of(&[good.clone(), kelvin()]), (ClusterState::Healthy, 1, 1));
-        assert!(matches!(of(&[good.clone()]), (ClusterState::Unhealthy(_), 1, 1)));
+        assert!(matches!(of(std::slice::from_ref(&good)), (ClusterState::Unhealthy(_), 1, 1)));
         assert!(matches!(of(&[kelvin()]), (ClusterState::Unhealthy(_), 0, 0)));
         assert!(matches!(of(&[bad.clone(), kelvin()]), (ClusterState::Unhealthy(_), 1, 0)));
         let (state, all, instrumented) = of(&[good, bad, pem(3, CollectorState::Failed), kelvin()]);

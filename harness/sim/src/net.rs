@@ -236,7 +236,7 @@ mod tests {
         here.write_all(b"1").await.unwrap();
         assert_eq!(there.read_u8().await.unwrap(), b'1');
         net.stall("a", true);
-        let reading = tokio::time::timeout(std::time::Duration::from_secs(60), there.read_u8());
+        let reading = tokio::time::timeout(std::time::Duration::from_mins(1), there.read_u8());
         assert!(reading.await.is_err(), "nothing comes through");
         net.heal();
         here.write_all(b"2").await.unwrap();

@@ -85,7 +85,7 @@ async fn happen(vizier: &mut Vizier) -> anyhow::Result<()> {
     let all = parts(vizier.size());
     let part = all[world.below(all.len())];
     let other = all[world.below(all.len())];
-    let (name, other_name) = (vizier.name(part), vizier.name(other));
+    let (name, other_name) = (part.name(), other.name());
     match world.below(12) {
         0 => {
             world.note(&format!("{name} crashes"));

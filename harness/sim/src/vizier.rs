@@ -66,6 +66,18 @@ pub(crate) enum Part {
     Broker,
 }
 
+impl Part {
+    /// The name that it has in the network.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Part::Pem(at) => format!("pem-{at}"),
+            Part::Kelvin(at) => format!("kelvin-{at}"),
+            Part::Metadata(at) => format!("metadata-{at}"),
+            Part::Broker => "broker".to_owned(),
+        }
+    }
+}
+
 impl Vizier {
     /// All parts, just started.
     ///
@@ -117,7 +129,7 @@ impl Vizier {
             Part::Metadata(at) if self.metadata[at].is_none() => {
                 self.metadata[at] = Some(MetadataPart::start(&world, at, self.size.metadata > 1)?);
             }
-            Part::Broker if self.broker.is_none() => self.broker = Some(BrokerPart::start(&world, Arc::clone(&self.leads_to))),
+            Part::Broker if self.broker.is_none() => self.broker = Some(BrokerPart::start(&world, &self.leads_to)),
             Part::Pem(_) | Part::Kelvin(_) | Part::Metadata(_) | Part::Broker => {}
         }
         Ok(())
@@ -129,21 +141,15 @@ impl Vizier {
             Part::Pem(at) => drop(self.pems[at].take().map(PemPart::crash)),
             Part::Kelvin(at) => drop(self.kelvins[at].take().map(KelvinPart::crash)),
             Part::Metadata(at) => {
-                self.metadata[at].take().map(MetadataPart::crash);
+                if let Some(part) = self.metadata[at].take() {
+                    part.crash();
+                }
             }
             Part::Broker => {
-                self.broker.take().map(BrokerPart::crash);
+                if let Some(part) = self.broker.take() {
+                    part.crash();
+                }
             }
-        }
-    }
-
-    /// The name that a part has in the network.
-    pub(crate) fn name(&self, part: Part) -> String {
-        match part {
-            Part::Pem(at) => format!("pem-{at}"),
-            Part::Kelvin(at) => format!("kelvin-{at}"),
-            Part::Metadata(at) => format!("metadata-{at}"),
-            Part::Broker => "broker".to_owned(),
         }
     }
 
@@ -210,7 +216,7 @@ impl Vizier {
         let mut ids = BTreeSet::new();
         for part in self.agents() {
             let Some(member) = self.member(part) else { continue };
-            let name = self.name(part);
+            let name = part.name();
             ensure!(ids.insert(member.id), "{name} has an id that another one has: {}", member.id);
             if let Some(other) = seen.insert(member.asid.0, name.clone()) {
                 bail!("{name} and {other} have the same number {}", member.asid.0);
@@ -267,7 +273,7 @@ impl Vizier {
                 tokio::select! {
                     answered = &mut asked => answered,
                     () = tokio::time::sleep(after) => {
-                        self.world.note(&format!("{} crashes while a query runs", self.name(part)));
+                        self.world.note(&format!("{} crashes while a query runs", part.name()));
                         self.crash(part);
                         asked.await
                     }
@@ -304,7 +310,7 @@ impl Vizier {
         }
         self.check_step()?;
         for part in self.agents() {
-            ensure!(self.member(part).is_some(), "{} does not belong to the Vizier", self.name(part));
+            ensure!(self.member(part).is_some(), "{} does not belong to the Vizier", part.name());
         }
         let leaders = self.metadata.iter().flatten().filter(|part| part.leads()).count();
         ensure!(leaders == 1, "{leaders} replicas of the metadata service lead");

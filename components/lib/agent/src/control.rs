@@ -34,7 +34,6 @@ impl AgentControl for Control {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "what the service returns")]
 fn query_id(bytes: &[u8]) -> Result<QueryId, Status> {
     bytes.try_into().map(QueryId::from_bytes).map_err(|_| Status::invalid_argument("query_id: not 16 bytes"))
 }

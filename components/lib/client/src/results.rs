@@ -93,10 +93,8 @@ impl Results {
     fn take(&mut self, message: ExecuteScriptResponse) -> Result<(), Error> {
         // What becomes of the script's changes comes first.
         if let Some(status) = message.mutation_info.and_then(|info| info.status).filter(|status| status.code != 0) {
-            return Err(match Code::from(status.code) {
-                Code::Unavailable => Error::Pending { message: status.message },
-                _ => failure(status),
-            });
+            let pending = Code::from(status.code) == Code::Unavailable;
+            return Err(if pending { Error::Pending { message: status.message } } else { failure(status) });
         }
         if let Some(status) = message.status.filter(|status| status.code != 0) {
             return Err(failure(status));

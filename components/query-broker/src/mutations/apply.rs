@@ -145,8 +145,8 @@ mod tests {
     fn a_script_runs_when_all_run_and_their_tables_are_known() {
         let readiness = |all: &[TracepointState], known: bool| standing(all, 1, |_| known).readiness;
         let running = tracepoint(statuspb::LifeCycleState::RunningState, "");
-        assert_eq!(readiness(&[running.clone()], true), Readiness::Ready);
-        assert_eq!(readiness(&[running.clone()], false), Readiness::Pending("Schema is not ready yet".to_owned()));
+        assert_eq!(readiness(std::slice::from_ref(&running), true), Readiness::Ready);
+        assert_eq!(readiness(std::slice::from_ref(&running), false), Readiness::Pending("Schema is not ready yet".to_owned()));
         let installing = Readiness::Pending("probe installation in progress".to_owned());
         assert_eq!(readiness(&[], true), installing);
         assert_eq!(readiness(&[running, tracepoint(statuspb::LifeCycleState::PendingState, "")], true), installing);

@@ -65,9 +65,9 @@ pub(crate) struct BrokerPart {
 
 impl BrokerPart {
     /// Starts it. `metadata`: to which replica the service's name leads now.
-    pub(crate) fn start(world: &Arc<World>, metadata: Arc<Mutex<String>>) -> BrokerPart {
+    pub(crate) fn start(world: &Arc<World>, metadata: &Arc<Mutex<String>>) -> BrokerPart {
         let process = Process::new(world, "broker");
-        let leads_to = Arc::clone(&metadata);
+        let leads_to = Arc::clone(metadata);
         let channel = channel(world, &process.name, move || leads_to.lock().clone());
         let service = Metadata::over(channel.clone(), world.key.clone());
         let (tracker, known) = Tracker::seeded(service.clone(), world.draw());

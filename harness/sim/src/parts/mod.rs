@@ -23,7 +23,7 @@ use crate::net::Plug;
 use crate::world::{World, WrongClock};
 
 /// More than any stop may take. It is the world's time.
-const STOP_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_mins(1);
 
 /// What every process has.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ pub(crate) struct Vizier {
     children: Vec<Child>,
     stop: CancellationToken,
     _compute: Compute,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Vizier {
@@ -65,14 +65,14 @@ impl Vizier {
         let compute = Compute::new(2)?;
         let args = CoordinatorArgs { queries_waiting_max: 1000, ..CoordinatorArgs::default() };
         let coordinator = Arc::new(Coordinator::new(Arc::clone(&functions), Arc::new(hub.clone()), args)?);
-        let service_args = KelvinServiceArgs { query_time_max: Duration::from_secs(120) };
+        let service_args = KelvinServiceArgs { query_time_max: Duration::from_mins(2) };
         let service = KelvinServer::new(KelvinService::new(coordinator, compute.handle().clone(), service_args));
         let client = serve(service, identity, stop.clone()).await?;
-        let mut vizier = Vizier { hub, agents, client, functions, children: Vec::new(), stop, _compute: compute, _folder: folder };
+        let mut vizier = Vizier { hub, agents, client, functions, children: Vec::new(), stop, _compute: compute, folder };
         let per_process = agents.div_ceil(PROCESSES);
         for first in (0..agents).step_by(per_process) {
             let count = per_process.min(agents - first);
-            let child = spawn((first, count), rows, &agents_address.to_string(), vizier._folder.path())?;
+            let child = spawn((first, count), rows, &agents_address.to_string(), vizier.folder.path())?;
             vizier.children.push(child);
         }
         for child in &mut vizier.children {

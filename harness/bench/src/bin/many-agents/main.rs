@@ -54,7 +54,7 @@ struct Child {
 }
 
 /// Whatever is not done by then hangs.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
