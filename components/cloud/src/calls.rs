@@ -30,7 +30,8 @@ const CALL_BYTES_MAX: usize = 1024 * 1024 - 4096;
 /// The largest answer, as it is told to clients. Reference: api.md, section 3.3.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// A call on a cluster that stands badly and has said nothing for as long is over.
+/// A call on a cluster that stands badly and has said nothing for as long is over; so is one that was never answered at all, since a Vizier
+/// answers before it works: the bus inside the cluster lost it.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How a cluster must stand for a call.
@@ -94,6 +95,7 @@ impl Calls {
             acknowledged: 0,
             finished: false,
             heard: Instant::now(),
+            answered: false,
         };
         bridge.send(call_message(&request)).await.map_err(|_| unhealthy())?;
         self.metrics.calls.inc();
@@ -112,6 +114,15 @@ fn unhealthy() -> Status {
     Status::unavailable("cluster is not in a healthy state")
 }
 
+fn unanswered() -> Status {
+    Status::unavailable("the cluster did not answer: the call was lost on its way, run it again")
+}
+
+/// Whether a call that is silent for so long never came to the cluster.
+fn never_came(answered: bool, silent: Duration) -> bool {
+    !answered && silent >= SILENCE_MAX
+}
+
 /// A call that was sent. Dropping it cancels it.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -128,6 +139,8 @@ pub(crate) struct Call {
     acknowledged: u64,
     finished: bool,
     heard: Instant,
+    /// Whether anything was heard of it.
+    answered: bool,
 }
 
 impl Call {
@@ -145,6 +158,9 @@ impl Call {
                     if self.received > 0 {
                         self.acknowledge();
                     }
+                    if never_came(self.answered, self.heard.elapsed()) {
+                        return Some(self.fail(unanswered()));
+                    }
                     if self.heard.elapsed() >= SILENCE_MAX && !self.stands().await {
                         return Some(self.fail(unhealthy()));
                     }
@@ -152,6 +168,7 @@ impl Call {
                 Ok(None) => return Some(self.fail(self.why_cut())),
                 Ok(Some(answer)) => {
                     self.heard = Instant::now();
+                    self.answered = true;
                     match self.in_order(answer.sequence) {
                         Order::Next => {}
                         Order::Again => continue,
@@ -254,5 +271,17 @@ fn size(answer: &Answer) -> usize {
         Answer::DebugLogResp(message) => message.encoded_len(),
         Answer::DebugPodsResp(message) => message.encoded_len(),
         Answer::GenerateOtelScriptResp(message) => message.encoded_len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_nobody_answers_is_lost_and_one_that_works_on_is_not() {
+        assert!(!never_came(false, Duration::from_secs(29)));
+        assert!(never_came(false, SILENCE_MAX));
+        assert!(!never_came(true, Duration::from_mins(10)), "a query may take its time once it has begun");
     }
 }

@@ -24,7 +24,8 @@ pub struct Args {
     /// it, unless --cluster says which cluster.
     #[arg(long, alias = "cloud_addr", global = true, env = "PX_CLOUD_ADDR", value_name = "ADDR", hide_env_values = true)]
     pub cloud_addr: Option<String>,
-    /// API key for the control plane. Without it the token of `px auth login` is shown.
+    /// API key for the control plane, and for a Vizier that asks for a key and is given none by --direct-vizier-key. Without it the control
+    /// plane is shown the token of `px auth login`.
     #[arg(long, alias = "api_key", global = true, env = "PX_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// Certificate (PEM) of the authority that signed the server's; turns TLS on. `vizier run --tls` and `cloud serve --tls` say where

@@ -106,7 +106,9 @@ impl Target {
             return Ok(Target { address: session.address, access: session.access, cluster: Some(cluster) });
         }
         let address: Address = args.addr.as_deref().unwrap_or(LOCAL_VIZIER).parse()?;
-        let credentials = args.direct_vizier_key.clone().map_or(Credentials::None, Credentials::DirectKey);
+        // As the published clients do, who know but one key.
+        let key = args.direct_vizier_key.clone().or_else(|| args.api_key.clone());
+        let credentials = key.map_or(Credentials::None, Credentials::DirectKey);
         let access = Access { authority: authority(args, &address)?, credentials };
         Ok(Target { address, access, cluster: None })
     }
