@@ -133,6 +133,29 @@ async fn functions_run_where_they_know_something() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_tells_where_it_runs_runs_with_the_rows_as_long_as_they_are_single_ones() {
+    let of = |asid| Arc::new(funcs::registry(&funcs::Environment { asid: ids::Asid(asid), ..funcs::Environment::default() }));
+    let mut fleet = Fleet::start(Vec::new(), Options { functions: Some(of(99)), ..Options::default() }).await;
+    for agent in 0..AGENTS {
+        let store = empty_store();
+        fill(&store, "a", &rows(agent));
+        fleet.add_with(store, of(u32::try_from(agent).unwrap() + 1).into(), AgentFacts::default()).await;
+    }
+    let answer = async |lines: &str| fleet.run(&script(lines)).await.unwrap().0.outputs[0].1.clone();
+    let own = |row: &Vec<String>| row[1] == (row[0].parse::<i64>().unwrap() % AGENTS + 1).to_string();
+
+    for lines in ["df.a = px.asid()", "df.a = px.asid()\ndf = df.head(7)", "df = df.head(7)\ndf.a = px.asid()"] {
+        let got = answer(&format!("{lines}\npx.display(df[['number', 'a']])")).await;
+        assert!(!got.is_empty() && got.iter().all(own), "{lines}: {got:?}");
+    }
+    let got = answer("df = df[px.asid() == 2]\npx.display(df[['number']].head(100))").await;
+    assert_eq!(got.len(), 10, "the rows of one agent: {got:?}");
+    let got = answer("df = df.agg(n=('number', px.count))\ndf.a = px.asid()\npx.display(df)").await;
+    assert_eq!(got, [["30", "99"]], "a sum of all is the coordinator's");
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_where_nobody_knows_is_refused_by_name() {
     let fleet = fleet().await;
     let after = "df = df.groupby('number').agg(n=('ok', px.count))\ndf.pod = px.upid_to_pod_name(df.number)\npx.display(df)";

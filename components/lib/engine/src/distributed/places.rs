@@ -3,12 +3,13 @@
 //! Of processes only their own agent knows; of all of Kubernetes only the coordinator. What asks for the former stays in the agents' stage,
 //! what asks for the latter ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::Volatility;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -30,26 +31,31 @@ const NOT_OF_KELVINS: &str = "runs on the nodes, and is given what is known only
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     functions: BTreeMap<String, RunsOn>,
+    /// Tell where they run, and can anywhere: with a row's own agent if it can be, else with the coordinator.
+    here: BTreeSet<String>,
 }
 
 /// What an expression asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Needs {
     agent: bool,
+    /// Nobody else can tell.
+    agent_alone: bool,
     coordinator: bool,
 }
 
 impl Places {
     pub(crate) fn of(functions: &FunctionRegistry) -> Self {
-        let mut places = BTreeMap::new();
+        let (mut places, mut here) = (BTreeMap::new(), BTreeSet::new());
         for function in functions.scalars() {
             let ScalarLower::Udf(udf) = &function.lower else { continue };
             match function.runs_on {
+                RunsOn::Anywhere if udf.signature().volatility == Volatility::Volatile => drop(here.insert(udf.name().to_owned())),
                 RunsOn::Anywhere => {}
                 RunsOn::Pem | RunsOn::Kelvin => drop(places.insert(udf.name().to_owned(), function.runs_on)),
             }
         }
-        Self { functions: places }
+        Self { functions: places, here }
     }
 
     pub(crate) fn needs_coordinator(&self, expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
@@ -58,7 +64,12 @@ impl Places {
 
     fn runs_on(&self, expr: &Arc<dyn PhysicalExpr>) -> RunsOn {
         let function = expr.downcast_ref::<ScalarFunctionExpr>();
-        function.and_then(|function| self.functions.get(function.fun().name()).copied()).unwrap_or_default()
+        let place = function.and_then(|function| self.functions.get(function.fun().name()).copied()).unwrap_or_default();
+        if self.is_here(expr) { RunsOn::Pem } else { place }
+    }
+
+    fn is_here(&self, expr: &Arc<dyn PhysicalExpr>) -> bool {
+        expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|function| self.here.contains(function.fun().name()))
     }
 
     fn needs<'a>(&self, exprs: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<Needs> {
@@ -67,7 +78,10 @@ impl Places {
             expr.apply(|node| {
                 match self.runs_on(node) {
                     RunsOn::Anywhere => {}
-                    RunsOn::Pem => needs.agent = true,
+                    RunsOn::Pem => {
+                        needs.agent = true;
+                        needs.agent_alone |= !self.is_here(node);
+                    }
                     RunsOn::Kelvin => needs.coordinator = true,
                 }
                 Ok(TreeNodeRecursion::Continue)
@@ -79,8 +93,12 @@ impl Places {
     fn needs_of(&self, plan: &dyn ExecutionPlan) -> Result<Needs> {
         let mut needs = Needs::default();
         plan.apply_expressions(&mut |expr| {
-            let Needs { agent, coordinator } = self.needs([expr])?;
-            needs = Needs { agent: needs.agent || agent, coordinator: needs.coordinator || coordinator };
+            let Needs { agent, agent_alone, coordinator } = self.needs([expr])?;
+            needs = Needs {
+                agent: needs.agent || agent,
+                agent_alone: needs.agent_alone || agent_alone,
+                coordinator: needs.coordinator || coordinator,
+            };
             Ok(TreeNodeRecursion::Continue)
         })?;
         Ok(needs)
@@ -91,7 +109,8 @@ impl Places {
         let mut found = String::new();
         plan.apply_expressions(&mut |expr| {
             expr.apply(|node| {
-                if let (RunsOn::Pem, Some(function)) = (self.runs_on(node), node.downcast_ref::<ScalarFunctionExpr>()) {
+                let alone = self.runs_on(node) == RunsOn::Pem && !self.is_here(node);
+                if let (true, Some(function)) = (alone, node.downcast_ref::<ScalarFunctionExpr>()) {
                     let name = function.fun().name();
                     name.strip_prefix("px_").unwrap_or(name).clone_into(&mut found);
                     return Ok(TreeNodeRecursion::Stop);
@@ -122,12 +141,12 @@ impl PhysicalOptimizerRule for PlaceFunctions {
     }
 
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        if self.0.functions.is_empty() {
+        if self.0.functions.is_empty() && self.0.here.is_empty() {
             return Ok(plan);
         }
         let plan = plan.transform_up(|node| self.place(node))?.data;
         plan.apply(|node| {
-            if !on_agents(node) && self.0.needs_of(node.as_ref())?.agent {
+            if !on_agents(node) && self.0.needs_of(node.as_ref())?.agent_alone {
                 return self.0.refuse(node.as_ref(), BEFORE_BLOCKING);
             }
             Ok(TreeNodeRecursion::Continue)
@@ -144,13 +163,11 @@ impl PlaceFunctions {
         let needs = self.0.needs_of(node.as_ref())?;
         match (on_agents(&node), needs) {
             (true, Needs { coordinator: false, .. }) | (false, Needs { agent: false, .. }) => Ok(Transformed::no(node)),
-            (true, Needs { coordinator: true, agent: false }) => {
-                let children = node.children().into_iter().map(|child| collected(Arc::clone(child))).collect();
-                Ok(Transformed::yes(over(&node, children)?))
-            }
-            (true, Needs { coordinator: true, agent: true }) => match lift(&self.0, &node)? {
+            (true, Needs { coordinator: true, agent: false, .. }) => Ok(Transformed::yes(over_collected(&node)?)),
+            (true, Needs { coordinator: true, agent: true, agent_alone }) => match lift(&self.0, &node)? {
                 Some(lifted) => Ok(Transformed::yes(lifted)),
-                None => self.0.refuse(node.as_ref(), NOT_OF_KELVINS),
+                None if agent_alone => self.0.refuse(node.as_ref(), NOT_OF_KELVINS),
+                None => Ok(Transformed::yes(over_collected(&node)?)),
             },
             // The optimizer takes limits and filters below what is computed of each row.
             (false, Needs { agent: true, .. }) => Ok(lift(&self.0, &node)?.map_or(Transformed::no(node), Transformed::yes)),
@@ -180,7 +197,7 @@ fn lift(places: &Places, node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn
 
 /// Nothing is left above that agents would have to be asked for.
 fn check<'a>(places: &Places, node: &Arc<dyn ExecutionPlan>, above: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> Result<()> {
-    if places.needs(above)?.agent { places.refuse(node.as_ref(), NOT_OF_KELVINS) } else { Ok(()) }
+    if places.needs(above)?.agent_alone { places.refuse(node.as_ref(), NOT_OF_KELVINS) } else { Ok(()) }
 }
 
 /// The rows of `plan`, put together, with these expressions over them as further columns at the end; computed on the agents. None if the
@@ -270,6 +287,12 @@ fn over(plan: &Arc<dyn ExecutionPlan>, children: Vec<Arc<dyn ExecutionPlan>>) ->
     Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
+/// The operator where all rows come together.
+fn over_collected(node: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let children = node.children().into_iter().map(|child| collected(Arc::clone(child))).collect();
+    over(node, children)
+}
+
 fn collected(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::new(CoalescePartitionsExec::new(plan))
 }
@@ -287,7 +310,7 @@ impl Taken<'_> {
     /// `expr` with columns in the place of what agents are asked for.
     fn take(&mut self, expr: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
         let taken = Arc::clone(expr).transform_down(|node| {
-            let Needs { agent, coordinator } = self.places.needs([&node])?;
+            let Needs { agent, coordinator, .. } = self.places.needs([&node])?;
             if !agent || coordinator {
                 return Ok(Transformed::no(node));
             }
