@@ -49,7 +49,8 @@ fn it_comes_up_tells_of_its_parts_runs_commands_on_nodes_and_leaves_nothing() ->
     let nobody = px_fleet(&dir, &["exec", "kelvin-1", "true"])?;
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("kelvin-1 is no node"));
     said(&dir, &["exec", "pem-1", "sh", "-c", "sleep 86399 >/dev/null 2>&1 &"])?;
-    let left_behind = || Command::new("pgrep").args(["-f", "^sleep 86399$"]).output().is_ok_and(|found| found.status.success());
+    let is_it = |process: std::fs::DirEntry| std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == b"sleep\086399\0");
+    let left_behind = || std::fs::read_dir("/proc").is_ok_and(|processes| processes.flatten().any(is_it));
     assert!(left_behind(), "a process that a node keeps running");
 
     said(&dir, &["kill", "kelvin-1"])?;
