@@ -1,26 +1,25 @@
 //! Kinds of traffic. Each runs in a child, with both ends of its connections, and says what it does.
 
 mod decided;
+mod moved;
+mod processes;
 mod several;
 mod unseen;
 
 use std::{
-    io::{Read as _, Seek as _, Write as _},
+    io::Read as _,
     net::{TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    os::unix::net::UnixDatagram,
-    ptr, thread,
+    thread,
 };
-
-use collectors::Way;
 
 use ebpf_abi::limit;
 
 use crate::{
-    expect::{Expected, hex},
+    expect::Expected,
     sys::{
-        Pair, connect, done, message, ok, pattern, preadv2, pwritev2, read, readv, ready, receive_descriptor, recvfrom, recvmsg, say_moved,
-        say_of, say_process, say_received, say_received_untold, say_sent, segments, send_descriptor, sendmsg, sendto, write, writev,
+        Pair, connect, done, message, ok, pattern, preadv2, pwritev2, read, readv, ready, recvfrom, recvmsg, say_moved, say_of,
+        say_received, say_received_untold, say_sent, segments, sendmsg, sendto, write, writev,
     },
 };
 
@@ -64,18 +63,18 @@ pub const ALL: &[Case] = &[
     case("partial_write", partial_write),
     case("more_than_a_call_copies", more_than_a_call_copies),
     case("more_than_inference_needs", more_than_inference_needs),
-    case("sendfile", sendfile),
-    case("splice", splice),
+    case("sendfile", moved::sendfile),
+    case("splice", moved::splice),
     case("truncated", unseen::truncated),
     case("io_uring", unseen::io_uring),
     case("kernel_tls", unseen::kernel_tls),
     case("compat", unseen::compat),
     case("last_read_meets_fin", last_read_meets_fin),
-    case("duplicated", duplicated),
-    case("inherited", inherited),
-    case("passed", passed),
-    Case { judge: killed_is_told, ..case("killed", killed) },
-    case("page_gone", page_gone),
+    case("duplicated", processes::duplicated),
+    case("inherited", processes::inherited),
+    case("passed", processes::passed),
+    Case { judge: processes::killed_is_told, ..case("killed", processes::killed) },
+    case("page_gone", moved::page_gone),
     Case { openings: &[true, true], ..case("same_ports_again", same_ports_again) },
     Case { openings: &[false], ..case("older_than_the_agent", decided::older) },
     Case { openings: &[false], ..case("older_and_accepted_without_a_backlog", decided::older_without_backlog) },
@@ -83,9 +82,9 @@ pub const ALL: &[Case] = &[
     case("ignored", decided::ignored),
     case("ignored_and_used_again", decided::ignored_and_used_again),
     case("traced", decided::traced),
-    case("files_and_pipes", files_and_pipes),
+    case("files_and_pipes", moved::files_and_pipes),
     case("datagrams", datagrams),
-    case("nested_pid_namespace", nested),
+    case("nested_pid_namespace", processes::nested),
 ];
 
 fn exchange(address: &str, send: fn(&TcpStream, &[u8]) -> usize, receive: fn(&TcpStream, &mut [u8]) -> usize) {
@@ -247,71 +246,6 @@ fn more_than_inference_needs() {
     done();
 }
 
-/// A file without a name, with these bytes.
-fn file(bytes: &[u8]) -> std::fs::File {
-    // SAFETY: a string with its zero; the descriptor is new.
-    let mut file = unsafe { std::fs::File::from_raw_fd(ok(libc::memfd_create(c"px".as_ptr(), 0) as isize) as i32) };
-    file.write_all(bytes).expect("write");
-    file.rewind().expect("rewind");
-    file
-}
-
-fn sendfile() {
-    ready();
-    let pair = connect(IPV4);
-    let (head, body, tail) = (pattern(80, 8), pattern(5000, 9), pattern(40, 10));
-    let file = file(&body);
-    write(&pair.client, &head);
-    // SAFETY: two descriptors.
-    assert_eq!(ok(unsafe { libc::sendfile(pair.client.as_raw_fd(), file.as_raw_fd(), ptr::null_mut(), body.len()) }), body.len());
-    write(&pair.client, &tail);
-    let all = [head.clone(), body.clone(), tail.clone()].concat();
-    let mut got = vec![0; all.len()];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), all.len());
-    say_sent(&pair.client, Ok(&head));
-    say_sent(&pair.client, Err(body.len()));
-    say_sent(&pair.client, Ok(&tail));
-    say_received(&pair.server, Ok(&all));
-    done();
-}
-
-fn splice_all(from: i32, to: i32, length: usize) {
-    let mut moved = 0;
-    while moved < length {
-        // SAFETY: two descriptors.
-        moved += ok(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), length - moved, 0) });
-    }
-}
-
-/// Through a pipe into a socket, and out of one.
-fn splice() {
-    let way = ready();
-    let pair = connect(IPV4);
-    let (head, body, tail) = (pattern(80, 11), pattern(3000, 12), pattern(40, 13));
-    let (mut reader, mut writer) = std::io::pipe().expect("pipe");
-    write(&pair.client, &head);
-    writer.write_all(&body).expect("pipe");
-    splice_all(reader.as_raw_fd(), pair.client.as_raw_fd(), body.len());
-    write(&pair.client, &tail);
-    let mut got = vec![0; 80];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), 80);
-    splice_all(pair.server.as_raw_fd(), writer.as_raw_fd(), body.len());
-    let mut through = vec![0; body.len()];
-    reader.read_exact(&mut through).expect("pipe");
-    assert_eq!(recvfrom(&pair.server, &mut got[..40], libc::MSG_WAITALL), 40);
-    say_sent(&pair.client, Ok(&head));
-    say_sent(&pair.client, Err(body.len()));
-    say_sent(&pair.client, Ok(&tail));
-    say_received(&pair.server, Ok(&head));
-    match way {
-        Way::SocketLayer => say_received_untold(&pair.server, body.len()),
-        Way::CallExit => say_received(&pair.server, Err(body.len())),
-    }
-    say_received(&pair.server, Ok(&tail));
-    close(pair);
-    done();
-}
-
 /// Closes both ends, and says that it did.
 fn close(pair: Pair) {
     for socket in [&pair.client, &pair.server] {
@@ -334,149 +268,6 @@ fn last_read_meets_fin() {
     let mut got = vec![0; 1000];
     assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), 300);
     drop(pair.server);
-    done();
-}
-
-/// One socket, several descriptors: `dup`, and one passed over a UNIX socket would be alike.
-fn duplicated() {
-    ready();
-    let pair = connect(IPV4);
-    let copy = pair.client.try_clone().expect("dup");
-    let mut all = Vec::new();
-    for (index, socket) in [&pair.client, &copy, &pair.client].into_iter().enumerate() {
-        let bytes = pattern(200, 20 + index as u32);
-        write(socket, &bytes);
-        all.extend(bytes);
-    }
-    let mut got = vec![0; all.len()];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), all.len());
-    say_moved(&pair.client, &pair.server, &all);
-    done();
-}
-
-/// Runs `child` in a process of its own; how it ended.
-fn fork(child: impl FnOnce()) -> i32 {
-    ended(start(child))
-}
-
-/// Waits for a process; how it ended.
-fn ended(pid: i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: the status is an int.
-    ok(unsafe { libc::waitpid(pid, &raw mut status, 0) } as isize);
-    status
-}
-
-/// Starts `child` in a process of its own.
-fn start(child: impl FnOnce()) -> i32 {
-    std::io::stdout().flush().expect("stdout");
-    // SAFETY: this process has one thread.
-    match ok(unsafe { libc::fork() } as isize) as i32 {
-        0 => {
-            child();
-            std::io::stdout().flush().expect("stdout");
-            // SAFETY: ends the process.
-            unsafe { libc::_exit(0) }
-        }
-        pid => pid,
-    }
-}
-
-fn inherited() {
-    ready();
-    let pair = connect(IPV4);
-    let bytes = pattern(256, 30);
-    let status = fork(|| {
-        say_process();
-        write(&pair.client, &bytes);
-    });
-    assert_eq!(status, 0);
-    let mut got = vec![0; bytes.len()];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), bytes.len());
-    say_moved(&pair.client, &pair.server, &bytes);
-    done();
-}
-
-/// Another process, which has nothing of the connection, is handed a descriptor of it, and uses it.
-fn passed() {
-    ready();
-    let (here, there) = UnixDatagram::pair().expect("UNIX sockets");
-    let (bytes, secret) = (pattern(256, 33), pattern(64, 34));
-    let pid = start(|| {
-        say_process();
-        write(&receive_descriptor(&there, &secret), &bytes);
-    });
-    let pair = connect(IPV4);
-    send_descriptor(&here, &secret, &pair.client);
-    assert_eq!(ended(pid), 0);
-    let mut got = vec![0; bytes.len()];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), bytes.len());
-    say_moved(&pair.client, &pair.server, &bytes);
-    println!("secret {}", hex(&secret));
-    done();
-}
-
-/// A process that connects, sends and is killed: its connection is closed for it.
-fn killed() {
-    ready();
-    let listener = TcpListener::bind(IPV4).expect("bind");
-    let address = listener.local_addr().expect("address");
-    let status = fork(|| {
-        say_process();
-        let client = TcpStream::connect(address).expect("connect");
-        let bytes = pattern(128, 31);
-        write(&client, &bytes);
-        say_sent(&client, Ok(&bytes));
-        println!("closed {} {}", client.local_addr().expect("address").port(), address.port());
-        std::io::stdout().flush().expect("stdout");
-        // SAFETY: this very process.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
-    });
-    assert_eq!(status, libc::SIGKILL);
-    let (server, _) = listener.accept().expect("accept");
-    drop(server);
-    done();
-}
-
-fn killed_is_told(exits: &Exits, expected: &Expected) -> Result<(), String> {
-    let told = |exit: &(u32, Option<u8>, Option<u8>)| expected.processes.iter().any(|(pid, _)| *exit == (*pid, None, Some(9)));
-    match exits.iter().filter(|exit| told(exit)).count() {
-        1 => Ok(()),
-        count => Err(format!("the killed process' exit was told {count} times")),
-    }
-}
-
-/// The first pages of what a blocked call sends go away before it returns.
-fn page_gone() {
-    ready();
-    let pair = connect(IPV4);
-    set_buffer(&pair.client, libc::SO_SNDBUF, 4096);
-    set_buffer(&pair.server, libc::SO_RCVBUF, 4096);
-    let length = 512 << 10;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping, which stays until the process ends.
-    let memory = unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    assert_ne!(memory, libc::MAP_FAILED);
-    // SAFETY: all of the mapping, before anyone else knows of it.
-    unsafe { ptr::copy_nonoverlapping(pattern(length, 32).as_ptr(), memory.cast(), length) };
-    let (client, address) = (pair.client.try_clone().expect("dup"), memory as usize);
-    // SAFETY: the mapping; the kernel alone reads it.
-    let sender = thread::spawn(move || ok(unsafe { libc::write(client.as_raw_fd(), address as *const _, length) }));
-    let mut got = vec![0; 64 * 1024];
-    // Once these have arrived, the call has taken them and waits for room.
-    let first = recvfrom(&pair.server, &mut got, libc::MSG_WAITALL);
-    // SAFETY: two pages that the call is past.
-    ok(unsafe { libc::mprotect(memory.add(4096), 8192, libc::PROT_NONE) } as isize);
-    let mut received = first;
-    while received < length {
-        received += recvfrom(&pair.server, &mut got, 0);
-    }
-    assert_eq!(sender.join().expect("sender"), length);
-    let bytes = pattern(length, 32);
-    say_sent(&pair.client, Ok(&bytes[..4096]));
-    say_sent(&pair.client, Err(8192));
-    say_sent(&pair.client, Ok(&bytes[12288..30 * 1024]));
-    say_sent(&pair.client, Err(length - 30 * 1024));
     done();
 }
 
@@ -524,20 +315,6 @@ fn same_ports_again() {
     done();
 }
 
-fn files_and_pipes() {
-    ready();
-    let pair = connect(IPV4);
-    let secret = pattern(64, 60);
-    let mut got = vec![0; 64];
-    let (reader, writer) = std::io::pipe().expect("pipe");
-    write(&writer, &secret);
-    assert_eq!(read(&reader, &mut got), 64);
-    assert_eq!(read(&file(&secret), &mut got), 64);
-    println!("secret {}", hex(&secret));
-    ping_pong(&pair, write, read);
-    done();
-}
-
 /// Datagrams are counted, not copied.
 fn datagrams() {
     ready();
@@ -551,35 +328,5 @@ fn datagrams() {
         assert_eq!(two.recv(&mut got).expect("recv"), size);
         println!("stream {from} {to} sent - {size}\nstream {to} {from} received - {size}");
     }
-    done();
-}
-
-/// A process in a PID namespace of its own goes by the id that the agent's namespace has for it.
-fn nested() {
-    ready();
-    let pair = connect(IPV4);
-    let bytes = pattern(321, 80);
-    // SAFETY: this process has one thread; its children get the namespace.
-    ok(unsafe { libc::unshare(libc::CLONE_NEWPID) } as isize);
-    let (told, tell) = std::io::pipe().expect("pipe");
-    std::io::stdout().flush().expect("stdout");
-    // SAFETY: this process has one thread.
-    let pid = ok(unsafe { libc::fork() } as isize) as i32;
-    if pid == 0 {
-        assert_eq!(std::process::id(), 1);
-        write(&pair.client, &bytes);
-        read(&told, &mut [0]);
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(0) }
-    }
-    let mut got = vec![0; bytes.len()];
-    assert_eq!(recvfrom(&pair.server, &mut got, libc::MSG_WAITALL), bytes.len());
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
-    let ticks = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)).expect("start time");
-    println!("process {pid} {ticks}");
-    write(&tell, b".");
-    // SAFETY: the status is not asked for.
-    ok(unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } as isize);
-    say_moved(&pair.client, &pair.server, &bytes);
     done();
 }

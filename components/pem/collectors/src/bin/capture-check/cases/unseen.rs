@@ -133,7 +133,7 @@ pub(super) fn compat() {
     const GETPID: u32 = 20;
     const WRITE: u32 = 4;
     let way = ready();
-    if super::fork(|| assert!(call_32(GETPID, 0, 0, 0) > 0)) != 0 {
+    if super::processes::fork(|| assert!(call_32(GETPID, 0, 0, 0) > 0)) != 0 {
         return skip("no 32-bit calls");
     }
     let pair = connect(IPV4);
