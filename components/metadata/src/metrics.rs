@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::agents;
+use crate::{agents, k8s};
 
 /// All numbers at one moment.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,14 @@ pub(crate) struct Numbers {
     pub(crate) k8s_resumed: u64,
     /// Watches that broke and were begun anew.
     pub(crate) k8s_watch_failures: u64,
+    /// Requests for names that make no sense.
+    pub(crate) k8s_malformed: u64,
+    /// Objects of this run.
+    pub(crate) k8s_names: k8s_state::Metrics,
+    /// Updates of this run that were forgotten.
+    pub(crate) k8s_log: k8s::Forgotten,
+    /// Updates that agents can still ask for.
+    pub(crate) k8s_kept: u64,
     pub(crate) leader: bool,
     /// How often this process became the leader.
     pub(crate) elected: u64,
@@ -56,7 +64,7 @@ impl Metrics {
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let numbers = self.numbers();
-        let agents = numbers.agents;
+        let (agents, names) = (numbers.agents, numbers.k8s_names);
         let counters = [
             ("agent_registrations", "Processes of agents that registered", agents.registered),
             ("agent_registrations_repeated", "Registrations that were known", agents.registrations_repeated),
@@ -68,7 +76,11 @@ impl Collector for Metrics {
             ("agents_expired", "Agents given up for their silence", agents.expired),
             ("agent_places_forgotten", "Remembered places forgotten because there were too many", agents.places_forgotten),
             ("agent_parts_cut", "Tables, collectors and filters too large to be kept", agents.cut),
-            ("messages_malformed", "Messages of agents that make no sense", numbers.malformed + numbers.bus.undecodable_messages),
+            (
+                "messages_malformed",
+                "Messages of agents that make no sense",
+                numbers.malformed + numbers.k8s_malformed + numbers.bus.undecodable_messages,
+            ),
             ("messages_dropped", "Messages of agents lost because this process was slow", numbers.bus.dropped_messages),
             ("messages_received", "Messages of agents", numbers.bus.received_messages),
             ("messages_sent", "Messages to agents", numbers.bus.sent_messages),
@@ -78,6 +90,13 @@ impl Collector for Metrics {
             ("k8s_updates", "Changes of Kubernetes objects that were published", numbers.k8s_updates),
             ("k8s_updates_resumed", "Answers to agents that missed some", numbers.k8s_resumed),
             ("k8s_watch_failures", "Watches that broke and were begun anew", numbers.k8s_watch_failures),
+            ("k8s_names_expired", "Objects that were forgotten after the retention", names.expired),
+            ("k8s_names_evicted", "Objects that were forgotten before it, for want of room", names.evicted),
+            ("k8s_names_refused", "Changes of objects for which there was no room", names.refused),
+            ("k8s_containers_evicted", "Replaced containers forgotten because their pod had too many", names.containers_evicted),
+            ("k8s_tenures_evicted", "Former addresses and members forgotten because there were too many", names.tenures_evicted),
+            ("k8s_updates_expired", "Updates that agents can ask for no more, after the retention", numbers.k8s_log.expired),
+            ("k8s_updates_evicted", "Updates that agents can ask for no more, for want of room", numbers.k8s_log.evicted),
             ("elections_won", "How often this process became the leader", numbers.elected),
         ];
         for (name, help, value) in counters {
@@ -94,6 +113,7 @@ impl Collector for Metrics {
             ("agents_unresponsive", "Live agents that were silent for half a minute", numbers.unresponsive),
             ("tracepoints", "Tracepoints, those that go included", numbers.tracepoints),
             ("cron_scripts", "Scripts that run again and again", numbers.scripts),
+            ("k8s_updates_kept", "Updates that agents can ask for", numbers.k8s_kept),
             ("leader", "1: this process is the leader", u64::from(numbers.leader)),
         ];
         for (name, help, value) in gauges {

@@ -30,12 +30,13 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
 
     let (health, metrics) = (Health::new(), ::service::Metrics::new());
     metrics.with(|registry| registry.register_collector(Box::new(service.metrics())));
-    let (bus_check, lead_check) = (health.check("bus"), health.ready("leader"));
-    let (leads, stop) = (service.leads(), shell.stop.clone());
+    // Both come by themselves: a restart mends neither.
+    let (bus_check, lead_check) = (health.ready("bus"), health.ready("leader"));
+    let (leads, stop, told) = (service.leads(), shell.stop.clone(), health.clone());
     shell.tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tell_link(&mut link, &bus_check) => {}
+            () = tell_link(&mut link, &bus_check, &told) => {}
         }
     });
     let stop = shell.stop.clone();
@@ -62,11 +63,17 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
 }
 
 /// Never ends as long as there is a bus.
-async fn tell_link(link: &mut tokio::sync::watch::Receiver<Link>, check: &Check) {
+async fn tell_link(link: &mut tokio::sync::watch::Receiver<Link>, check: &Check, health: &Health) {
     loop {
         match &*link.borrow_and_update() {
-            Link::Connected => check.ok(),
-            Link::Disconnected { reason, .. } => check.failing(reason),
+            Link::Connected => {
+                check.ok();
+                health.set_reason(None);
+            }
+            Link::Disconnected { reason, .. } => {
+                check.failing(reason);
+                health.set_reason(Some(bus::UNAVAILABLE));
+            }
         }
         if link.changed().await.is_err() {
             return;

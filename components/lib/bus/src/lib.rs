@@ -25,7 +25,7 @@ pub use backoff::Backoff;
 pub use bus::Bus;
 pub use counts::Counts;
 pub use error::Error;
-pub use link::{Link, Reason};
+pub use link::{Link, Reason, UNAVAILABLE};
 pub use mailbox::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, QueueLimits};
 pub use memory::{Delivery, Fate, Hub};
 pub use nats::{Credentials, Nats, PAYLOAD_BYTES_MAX, Secret, TlsFiles};

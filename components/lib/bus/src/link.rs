@@ -2,6 +2,9 @@ use std::fmt;
 
 use tokio::time::Instant;
 
+/// The word of `/statusz` for a process that has no bus. It comes back by itself: nobody should restart a process for it.
+pub const UNAVAILABLE: &str = "NATSUnavailable";
+
 /// Whether the bus carries messages now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {

@@ -183,6 +183,9 @@ struct SeatRecord {
     boot_id: String,
     registered_ns: i64,
     left_ns: Option<i64>,
+    /// An older record does not say: its agent is asked once more.
+    #[serde(default)]
+    told: bool,
     tables: Option<String>,
     collectors: Vec<CollectorRecord>,
 }
@@ -235,6 +238,7 @@ impl SeatRecord {
             boot_id: info.boot_id.clone(),
             registered_ns: seat.registered.0,
             left_ns: seat.left.map(|left| left.0),
+            told: seat.told,
             tables,
             collectors: seat.collectors.iter().map(CollectorRecord::of).collect(),
         }
@@ -281,6 +285,7 @@ impl SeatRecord {
             },
             registered: UnixNs(self.registered_ns),
             left: self.left_ns.map(UnixNs),
+            told: self.told,
             tables,
             collectors: self.collectors.into_iter().map(collector).collect::<Result<_, Error>>()?,
         })

@@ -92,7 +92,8 @@ impl Registry {
                 registry.remembered.insert(seat.id, seat);
             } else {
                 let version = registry.next_version();
-                registry.agents.insert(seat.id, agent(seat, now, Progress::Restored, version));
+                let progress = if seat.told { Progress::Restored } else { Progress::Fresh };
+                registry.agents.insert(seat.id, agent(seat, now, progress, version));
             }
         }
         registry
@@ -237,6 +238,7 @@ impl Registry {
         }
         (agent.heard, agent.heard_mono, agent.progress) = (now.wall, now.mono, Progress::Fresh);
         if !repeated || agent.info != word.info {
+            agent.told &= repeated;
             (agent.incarnation, agent.info, agent.registered) = (word.incarnation, word.info, now.wall);
             (agent.changed, self.version) = (version, version);
             self.unsaved.insert(id);
@@ -254,7 +256,7 @@ impl Registry {
         if let Some(left) = seat.left {
             self.by_left.remove(&(left, id));
         }
-        self.sit(Seat { incarnation: word.incarnation, info: word.info, registered: now.wall, left: None, ..seat }, now)
+        self.sit(Seat { incarnation: word.incarnation, info: word.info, registered: now.wall, left: None, told: false, ..seat }, now)
     }
 
     /// Nobody was ever there.
@@ -272,6 +274,7 @@ impl Registry {
             info: word.info,
             registered: now.wall,
             left: None,
+            told: false,
             tables: Arc::default(),
             collectors: BTreeMap::new(),
         };
@@ -332,7 +335,8 @@ impl Registry {
         if change != Change::Nothing {
             (agent.changed, self.version) = (version, version);
         }
-        if change == Change::Kept {
+        if change == Change::Kept || (says_everything && !agent.told) {
+            agent.told |= says_everything;
             self.unsaved.insert(id);
         }
         self.metrics.heartbeats += 1;
@@ -435,6 +439,7 @@ fn agent(seat: Seat, now: Now, progress: Progress, changed: Version) -> Agent {
         tables: seat.tables,
         collectors: seat.collectors,
         names: None,
+        told: seat.told,
         heard_mono: now.mono,
         progress,
         changed,
@@ -450,6 +455,7 @@ fn seat(agent: &Agent) -> Seat {
         info: AgentInfo::clone(&agent.info),
         registered: agent.registered,
         left: None,
+        told: agent.told,
         tables: agent.tables.clone(),
         collectors: agent.collectors.clone(),
     }

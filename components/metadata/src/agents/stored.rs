@@ -22,6 +22,8 @@ pub struct Seat {
     pub registered: UnixNs,
     /// When it was given up; `None`: it is alive.
     pub left: Option<UnixNs>,
+    /// Whether that run has said everything about itself: until it has, its tables are another run's, or none.
+    pub told: bool,
     /// Its tables; none if it is not alive.
     pub tables: Arc<Vec<TableSchema>>,
     /// Its collectors; none if it is not alive.

@@ -262,6 +262,8 @@ pub struct Agent {
     pub collectors: BTreeMap<String, CollectorStatus>,
     /// A filter of the names that its rows can have, if it sent one.
     pub names: Option<Arc<Vec<u8>>>,
+    /// Whether this run has said everything about itself.
+    pub(super) told: bool,
     pub(super) heard_mono: MonoNs,
     pub(super) progress: Progress,
     pub(super) changed: Version,
@@ -270,7 +272,7 @@ pub struct Agent {
 /// Which heartbeat comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Any that says everything: it has just registered.
+    /// Any that says everything: it has just registered, or had not yet said everything when we were restarted.
     Fresh,
     /// Any: what was acknowledged before a restart of ours is known.
     Restored,

@@ -266,6 +266,10 @@ impl Office {
                 k8s_updates: shared.k8s_updates,
                 k8s_resumed: shared.k8s_resumed,
                 k8s_watch_failures: shared.k8s_watch_failures,
+                k8s_names: shared.k8s_names,
+                k8s_log: shared.k8s_log,
+                k8s_kept: shared.k8s_kept,
+                k8s_malformed: shared.k8s_malformed,
                 leader: shared.leader,
                 elected: shared.elected,
                 ..own

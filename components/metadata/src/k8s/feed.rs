@@ -38,6 +38,11 @@ impl ClusterFeed {
         &mut self.log
     }
 
+    /// What happened to objects, what was forgotten for want of room included.
+    pub fn metrics(&self) -> k8s_state::Metrics {
+        self.state.metrics()
+    }
+
     /// What is known.
     pub fn snapshot(&self) -> Snapshot {
         self.state.snapshot()

@@ -15,6 +15,21 @@ pub const LOG_ENTRIES_MAX: usize = 200_000;
 /// The same in bytes of what they say.
 pub const LOG_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// How much is kept of what was replaced or is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Updates, those of what lives included.
+    pub entries_max: usize,
+    /// Bytes of what they say.
+    pub bytes_max: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> LogLimits {
+        LogLimits { entries_max: LOG_ENTRIES_MAX, bytes_max: LOG_BYTES_MAX }
+    }
+}
+
 /// Who hears of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
@@ -76,16 +91,27 @@ pub struct UnsavedEntries {
     pub dropped: BTreeSet<u64>,
 }
 
+/// What was forgotten. Each only grows.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// After the retention.
+    pub expired: u64,
+    /// Before it, for want of room.
+    pub evicted: u64,
+}
+
 /// Every update that an agent may have missed, with the newest one of everything that lives.
 #[derive(Debug, Default, Clone)]
 pub struct UpdateLog {
     entries: BTreeMap<u64, Entry>,
     newest: BTreeMap<Arc<str>, u64>,
-    /// The updates of each topic that are kept. The last one always is, as the next one names it.
+    /// The updates of each topic that are kept. The last one is for the retention, as the next one names it.
     topics: BTreeMap<Topic, BTreeSet<u64>>,
     last: u64,
     bytes: usize,
     unsaved: UnsavedEntries,
+    limits: LogLimits,
+    forgotten: Forgotten,
 }
 
 impl UpdateLog {
@@ -96,6 +122,16 @@ impl UpdateLog {
             log.insert(entry);
         }
         log
+    }
+
+    /// Knows nothing, and keeps less or more than by default.
+    pub fn with_limits(limits: LogLimits) -> UpdateLog {
+        UpdateLog { limits, ..UpdateLog::default() }
+    }
+
+    /// What was forgotten so far.
+    pub fn forgotten(&self) -> Forgotten {
+        self.forgotten
     }
 
     /// The newest version of all.
@@ -171,24 +207,31 @@ impl UpdateLog {
         let oldest = now.0.saturating_sub(i64::try_from(RETENTION.as_nanos()).unwrap_or(i64::MAX));
         let old: Vec<u64> = self.entries.values().take_while(|entry| entry.at.0 <= oldest).map(|entry| entry.version).collect();
         for version in old {
+            // Also the last word on a node that is gone for as long: nodes come and go.
             if self.is_needless(version, true) {
                 self.remove(version);
+                self.forgotten.expired += 1;
             }
         }
-        if self.entries.len() <= LOG_ENTRIES_MAX && self.bytes <= LOG_BYTES_MAX {
+        if self.has_room() {
             return;
         }
         let all: Vec<u64> = self.entries.keys().copied().collect();
         for gone_too in [false, true] {
             for version in &all {
-                if self.entries.len() <= LOG_ENTRIES_MAX && self.bytes <= LOG_BYTES_MAX {
+                if self.has_room() {
                     return;
                 }
-                if self.is_needless(*version, gone_too) {
+                if self.is_needless(*version, gone_too) && !self.is_last_of_a_topic(*version) {
                     self.remove(*version);
+                    self.forgotten.evicted += 1;
                 }
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.entries.len() <= self.limits.entries_max && self.bytes <= self.limits.bytes_max
     }
 
     /// What changed since the last call. Give it back with [`Self::put_back`] if it could not be written.
@@ -215,7 +258,12 @@ impl UpdateLog {
     fn is_needless(&self, version: u64, gone_too: bool) -> bool {
         let Some(entry) = self.entries.get(&version) else { return false };
         let replaced = self.newest.get(&entry.subject) != Some(&version);
-        (replaced || (gone_too && entry.gone)) && entry.topics.iter().all(|topic| self.last_of(*topic) != version)
+        // The newest of all is kept: versions are counted on from it after a restart.
+        (replaced || (gone_too && entry.gone)) && version != self.last
+    }
+
+    fn is_last_of_a_topic(&self, version: u64) -> bool {
+        self.entries.get(&version).is_some_and(|entry| entry.topics.iter().any(|topic| self.last_of(*topic) == version))
     }
 
     fn insert(&mut self, entry: Entry) {
@@ -235,6 +283,9 @@ impl UpdateLog {
         for topic in &entry.topics {
             if let Some(versions) = self.topics.get_mut(topic) {
                 versions.remove(&version);
+                if versions.is_empty() {
+                    self.topics.remove(topic);
+                }
             }
         }
         if self.newest.get(&entry.subject) == Some(&version) {

@@ -14,5 +14,5 @@ mod ranges;
 
 pub use feed::ClusterFeed;
 pub use keeper::LogKeeper;
-pub use log::{Entry, LOG_BYTES_MAX, LOG_ENTRIES_MAX, Published, RETENTION, Topic, UnsavedEntries, UpdateLog};
+pub use log::{Entry, Forgotten, LOG_BYTES_MAX, LOG_ENTRIES_MAX, LogLimits, Published, RETENTION, Topic, UnsavedEntries, UpdateLog};
 pub use ranges::Ranges;

@@ -170,6 +170,36 @@ async fn agents_and_numbers_survive_a_restart_of_the_service() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_agent_that_had_not_said_everything_when_the_service_was_restarted_says_it_with_its_next_heartbeat() {
+    const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+    let world = World::new().await;
+    let (mut pem, mut told) = (world.pem(1).await, world.pem(2).await);
+    pem.asid = pem.ask_to_register().await.asid;
+    told.join().await;
+    let world = world.restarted().await;
+    let began = tokio::time::Instant::now();
+    let tables = async || {
+        let all = world.agents().get_schemas(SchemaRequest {}).await.unwrap().into_inner();
+        all.schema.unwrap().relation_map.into_keys().collect::<Vec<String>>()
+    };
+    told.beat(None).await;
+    assert_eq!(tables().await, ["http_events"], "of the one that had said them");
+    // It has said everything to the service that is gone, as far as it knows.
+    pem.sequence = 7;
+    pem.say(pem.heartbeat(None)).await;
+    assert!(pem.hear(|msg| if let Msg::HeartbeatNack(nack) = msg { Some(nack.reregister) } else { None }).await);
+    pem.ask_to_register().await;
+    pem.beat(Some(everything("probe"))).await;
+    assert_eq!(tables().await.len(), 2);
+    assert!(began.elapsed() < HEARTBEAT_EVERY, "{:?}", began.elapsed());
+    // From then on it is known: the next restart asks for nothing.
+    let world = world.restarted().await;
+    pem.beat(None).await;
+    let all = world.agents().get_schemas(SchemaRequest {}).await.unwrap().into_inner();
+    assert_eq!(all.schema.unwrap().relation_map.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_makes_no_sense_is_counted_and_dropped() {
     let world = World::new().await;
     let mut pem = world.pem(1).await;

@@ -143,6 +143,7 @@ impl Feeder {
     async fn answer_to(&mut self, received: Received<VizierMessage>) {
         if let Err(reason) = self.answer(received.message.msg).await {
             self.malformed += 1;
+            self.metrics.change(|numbers| numbers.k8s_malformed += 1);
             if self.malformed.is_power_of_two() {
                 let sender = received.sender.as_deref().unwrap_or("unknown");
                 tracing::warn!(sender, %reason, count = self.malformed, "a request for names of Kubernetes is dropped");
@@ -185,6 +186,9 @@ impl Feeder {
     }
 
     fn tell(&mut self) {
+        let (names, log) = (self.feed.metrics(), self.feed.log());
+        let (kept, forgotten) = (log.len() as u64, log.forgotten());
+        self.metrics.change(|numbers| (numbers.k8s_names, numbers.k8s_log, numbers.k8s_kept) = (names, forgotten, kept));
         if std::mem::take(&mut self.changed) {
             self.told.ranges.send_replace(self.feed.ranges());
             self.told.snapshot.send_replace(Some(self.feed.snapshot()));
