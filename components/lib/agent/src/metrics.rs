@@ -66,6 +66,7 @@ impl Collector for AgentCollector {
             ("px_agent_names_unavailable", "Gaps in the names that nobody could fill", feed.unavailable),
             ("px_agent_names_malformed", "Changes of names that were not as they must be", names.malformed + mirror.malformed),
             ("px_agent_names_refused", "Changes of names that found no room, or contradict what is known", mirror.refused),
+            ("px_agent_names_evicted", "Names forgotten before the retention, for want of room", mirror.evicted),
             ("px_agent_names_containers_dropped", "Containers whose pod never came", mirror.containers_dropped),
             ("px_bus_messages_sent", "Messages handed to the bus", bus.sent_messages),
             ("px_bus_messages_received", "Messages taken from the bus", bus.received_messages),
@@ -130,7 +131,11 @@ pub async fn push_metrics(bus: &Bus, metrics: &Metrics, pod_name: &str, stop: &C
 /// How often connections to Kelvins are looked at.
 const KELVINS_PERIOD: Duration = Duration::from_secs(1);
 
-/// Says by checks of readiness whether the bus is there, the agent registered and, of one that dials, a Kelvin connected, until the stop.
+/// The word of `/statusz` for an agent that the metadata service does not know.
+const UNREGISTERED: &str = "AgentUnregistered";
+
+/// Says by checks of readiness whether the bus is there, the agent registered and, of one that dials, a Kelvin connected, until the stop; what of
+/// the first two is missing is the reason of its state as well.
 pub async fn watch_readiness(bus: &Bus, member: &MemberHandle, dials: Option<Dials>, health: &Health, stop: &CancellationToken) {
     let (bus_check, member_check) = (health.ready("bus"), health.ready("registered"));
     let dials = dials.map(|dials| (dials, health.ready("kelvins")));
@@ -138,17 +143,31 @@ pub async fn watch_readiness(bus: &Bus, member: &MemberHandle, dials: Option<Dia
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut link, mut standing) = (bus.link(), member.standing());
     loop {
-        match &*link.borrow_and_update() {
-            bus::Link::Connected => bus_check.ok(),
-            bus::Link::Disconnected { reason, .. } => bus_check.failing(reason),
-        }
-        match &*standing.borrow_and_update() {
-            Standing::Running(_) => member_check.ok(),
+        let without_bus = match &*link.borrow_and_update() {
+            bus::Link::Connected => {
+                bus_check.ok();
+                None
+            }
+            bus::Link::Disconnected { reason, .. } => {
+                bus_check.failing(reason);
+                Some(bus::UNAVAILABLE)
+            }
+        };
+        let unregistered = match &*standing.borrow_and_update() {
+            Standing::Running(_) => {
+                member_check.ok();
+                None
+            }
             Standing::Registering { reason, .. } => {
                 member_check.failing(reason.as_deref().unwrap_or("the metadata service has not answered yet"));
+                Some(UNREGISTERED)
             }
-            Standing::Stopped { reason } => member_check.failing(reason),
-        }
+            Standing::Stopped { reason } => {
+                member_check.failing(reason);
+                Some(UNREGISTERED)
+            }
+        };
+        health.set_reason(without_bus.or(unregistered));
         if let Some((dials, check)) = &dials {
             let states = dials.borrow().all();
             match states.iter().find(|(_, state)| !state.connected) {

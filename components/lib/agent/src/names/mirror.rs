@@ -27,6 +27,8 @@ pub struct MirrorCounts {
     pub refused: u64,
     /// Containers whose pod never came.
     pub containers_dropped: u64,
+    /// Objects, replaced containers and former addresses that were forgotten before the retention, for want of room.
+    pub evicted: u64,
 }
 
 /// The cluster as the metadata service tells it. An update's version is the version of what it is about.
@@ -46,7 +48,7 @@ impl Mirror {
 
     /// Forgets everything.
     pub fn reset(&mut self) {
-        *self = Mirror { counts: self.counts, ..Mirror::new(self.limits) };
+        *self = Mirror { counts: self.counts(), ..Mirror::new(self.limits) };
     }
 
     /// What is known.
@@ -56,7 +58,9 @@ impl Mirror {
 
     /// What became of updates.
     pub fn counts(&self) -> MirrorCounts {
-        self.counts
+        let of_state = self.state.metrics();
+        let evicted = of_state.evicted + of_state.containers_evicted + of_state.tenures_evicted;
+        MirrorCounts { evicted: self.counts.evicted + evicted, ..self.counts }
     }
 
     /// Forgets what is gone for long.
