@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
 use api::cvmsgspb::{C2vapiStreamCancel, C2vapiStreamRequest, UpdateOrInstallVizierResponse, V2capiStreamResponse};
@@ -50,7 +51,9 @@ pub(crate) struct Bridge {
     /// When its connector started.
     session: i64,
     /// Signs tokens that this Vizier takes. Never stored: each bridge brings it.
-    pub(crate) key: SigningKey,
+    key: SigningKey,
+    /// Whether it knows a call that is said twice.
+    pub(crate) repeats_calls: bool,
     outbox: mpsc::Sender<Result<C2vBridgeMessage, Status>>,
     /// Cancelled when it is replaced.
     pub(crate) over: CancellationToken,
@@ -73,7 +76,7 @@ impl Bridge {
     pub(crate) fn new(
         (org, cluster): (OrgId, ClusterId),
         session: i64,
-        key: SigningKey,
+        (key, repeats_calls): (SigningKey, bool),
         outbox: mpsc::Sender<Result<C2vBridgeMessage, Status>>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -81,11 +84,17 @@ impl Bridge {
             org,
             session,
             key,
+            repeats_calls,
             outbox,
             over: CancellationToken::new(),
             waiting: Mutex::default(),
             update: Mutex::default(),
         })
+    }
+
+    /// For a call: good for an hour.
+    pub(crate) fn token(&self) -> String {
+        self.key.cluster_token(self.cluster, SystemTime::now())
     }
 
     /// Hands a message over, and waits for room.
@@ -233,7 +242,7 @@ mod tests {
 
     fn bridge(session: i64) -> (Arc<Bridge>, mpsc::Receiver<Result<C2vBridgeMessage, Status>>) {
         let (outbox, sent) = mpsc::channel(4);
-        (Bridge::new((OrgId::from_halves(0, 1), ClusterId::from_halves(0, 1)), session, SigningKey::new([7; 64]), outbox), sent)
+        (Bridge::new((OrgId::from_halves(0, 1), ClusterId::from_halves(0, 1)), session, (SigningKey::new([7; 64]), true), outbox), sent)
     }
 
     #[tokio::test]

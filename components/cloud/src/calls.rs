@@ -1,16 +1,18 @@
 //! Calls that are passed through to a Vizier. Reference: api.md, section 8.2.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod progress;
 
-use api::cvmsgspb::C2vapiStreamRequest;
+use std::sync::Arc;
+
 use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
 use api::cvmsgspb::v2capi_stream_response::Msg as Answer;
+use api::cvmsgspb::{C2vapiStreamRequest, V2capiStreamResponse};
 use ids::ClusterId;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
+use self::progress::{ANSWER_MAX, Came, Progress, Quiet, SAY_EVERY};
 use crate::bridges::{Answers, Bridge, Bridges, Cut, call_bytes, call_message};
 use crate::caller::{Caller, internal};
 use crate::life::Standing;
@@ -21,18 +23,11 @@ use crate::store::{self, Store};
 /// still leaves room for some hundred MB a second.
 const WINDOW: u32 = 32;
 
-/// How often the count is sent again while nothing comes: a lost one costs this much time.
-const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(2);
-
 /// What the bus in a cluster carries. Reference: NATS' largest payload, 1 MiB, less what travels beside a call.
 const CALL_BYTES_MAX: usize = 1024 * 1024 - 4096;
 
 /// The largest answer, as it is told to clients. Reference: api.md, section 3.3.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-
-/// A call on a cluster that stands badly and has said nothing for as long is over; so is one that was never answered at all, since a Vizier
-/// answers before it works: the bus inside the cluster lost it.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How a cluster must stand for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,29 +70,27 @@ impl Calls {
         let standing = self.standing(caller, cluster).await?;
         let bridge = self.bridges.get(cluster).filter(|_| needs.met(standing)).ok_or_else(unhealthy)?;
         let id = Uuid::new_v4().to_string();
-        let token = bridge.key.cluster_token(cluster, SystemTime::now());
-        let request =
-            C2vapiStreamRequest { request_id: id.clone(), token: token.clone(), window: WINDOW, msg: Some(ask), ..Default::default() };
+        let token = bridge.token();
+        let request = C2vapiStreamRequest { request_id: id.clone(), token, window: WINDOW, msg: Some(ask), ..Default::default() };
         if call_bytes(&request) > CALL_BYTES_MAX {
             return Err(Status::invalid_argument("the call is larger than the 1 MiB that a cluster's bus carries"));
         }
         let Answers { receiver, cut } = bridge.expect(&id);
-        let call = Call {
+        let mut call = Call {
             calls: self.clone(),
             caller,
             needs,
             bridge: Arc::clone(&bridge),
             id,
-            token,
+            request: None,
             receiver,
             cut,
-            received: 0,
+            progress: Progress::new(bridge.repeats_calls, Instant::now()),
             acknowledged: 0,
             finished: false,
-            heard: Instant::now(),
-            answered: false,
         };
         bridge.send(call_message(&request)).await.map_err(|_| unhealthy())?;
+        call.request = Some(request).filter(|_| bridge.repeats_calls);
         self.metrics.calls.inc();
         Ok(call)
     }
@@ -118,11 +111,6 @@ fn unanswered() -> Status {
     Status::unavailable("the cluster did not answer: the call was lost on its way, run it again")
 }
 
-/// Whether a call that is silent for so long never came to the cluster.
-fn never_came(answered: bool, silent: Duration) -> bool {
-    !answered && silent >= SILENCE_MAX
-}
-
 /// A call that was sent. Dropping it cancels it.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -131,16 +119,13 @@ pub(crate) struct Call {
     needs: Needs,
     bridge: Arc<Bridge>,
     id: String,
-    token: String,
-    receiver: tokio::sync::mpsc::Receiver<api::cvmsgspb::V2capiStreamResponse>,
+    /// As it was said, where it may be said again: until its first answer comes.
+    request: Option<C2vapiStreamRequest>,
+    receiver: tokio::sync::mpsc::Receiver<V2capiStreamResponse>,
     cut: Arc<std::sync::OnceLock<Cut>>,
-    /// The number of the last answer; 0 while none is numbered.
-    received: u64,
+    progress: Progress,
     acknowledged: u64,
     finished: bool,
-    heard: Instant,
-    /// Whether anything was heard of it.
-    answered: bool,
 }
 
 impl Call {
@@ -149,46 +134,61 @@ impl Call {
         if self.finished {
             return None;
         }
-        if self.received - self.acknowledged >= u64::from(WINDOW / 4) {
-            self.acknowledge();
+        if self.progress.received() - self.acknowledged >= u64::from(WINDOW / 4) {
+            self.acknowledge(false);
         }
         loop {
-            match timeout(ACKNOWLEDGE_EVERY, self.receiver.recv()).await {
+            match timeout(SAY_EVERY, self.receiver.recv()).await {
                 Err(_) => {
-                    if self.received > 0 {
-                        self.acknowledge();
-                    }
-                    if never_came(self.answered, self.heard.elapsed()) {
-                        return Some(self.fail(unanswered()));
-                    }
-                    if self.heard.elapsed() >= SILENCE_MAX && !self.stands().await {
-                        return Some(self.fail(unhealthy()));
+                    if let Err(status) = self.wait_on().await {
+                        return Some(self.fail(status));
                     }
                 }
                 Ok(None) => return Some(self.fail(self.why_cut())),
-                Ok(Some(answer)) => {
-                    self.heard = Instant::now();
-                    self.answered = true;
-                    match self.in_order(answer.sequence) {
-                        Order::Next => {}
-                        Order::Again => continue,
-                        Order::Hole => {
-                            self.calls.metrics.calls_with_losses.inc();
-                            return Some(self.fail(Status::data_loss("an answer was lost between the cluster and the control plane")));
+                Ok(Some(answer)) => match self.progress.take(answer.sequence, answer.msg.is_some(), Instant::now()) {
+                    Came::Next => {
+                        self.request = None;
+                        if let Some(msg) = answer.msg {
+                            return self.take(msg);
                         }
                     }
-                    if let Some(msg) = answer.msg {
-                        return self.take(msg);
+                    Came::Nothing => {}
+                    Came::Ask => {
+                        self.calls.metrics.calls_with_losses.inc();
+                        self.acknowledge(true);
                     }
-                }
+                    Came::Lost => {
+                        self.calls.metrics.calls_lost.inc();
+                        return Some(self.fail(Status::data_loss("an answer was lost between the cluster and the control plane")));
+                    }
+                },
             }
         }
+    }
+
+    /// Nothing comes: it is said again, unless that is hopeless.
+    async fn wait_on(&mut self) -> Result<(), Status> {
+        let now = Instant::now();
+        match self.progress.quiet(now) {
+            Quiet::NeverTaken => return Err(unanswered()),
+            Quiet::SayCall => self.say_again(),
+            Quiet::SayNumber => self.acknowledge(self.progress.repeats()),
+            Quiet::Wait => {}
+        }
+        if self.progress.silence(now) >= ANSWER_MAX && !self.stands().await {
+            return Err(unhealthy());
+        }
+        Ok(())
     }
 
     fn take(&mut self, answer: Answer) -> Option<Result<Answer, Status>> {
         if let Answer::Status(status) = answer {
             self.finished = true;
             self.bridge.forget(&self.id);
+            if self.progress.repeats() {
+                // It would say the last answers again to whoever misses some.
+                self.bridge.cancel(&self.id);
+            }
             return (status.code != 0).then(|| Err(Status::new(Code::from(status.code), status.message)));
         }
         if size(&answer) > ANSWER_BYTES_MAX {
@@ -200,28 +200,22 @@ impl Call {
         Some(Ok(answer))
     }
 
-    fn in_order(&mut self, sequence: u64) -> Order {
-        match sequence {
-            // The Vizier is none of ours.
-            0 => Order::Next,
-            next if next == self.received + 1 => {
-                self.received = next;
-                Order::Next
-            }
-            again if again <= self.received => Order::Again,
-            _ => Order::Hole,
+    /// Says the whole call once more. A Vizier that knows it says that it runs.
+    fn say_again(&mut self) {
+        let Some(request) = &mut self.request else { return };
+        request.token = self.bridge.token();
+        if self.bridge.try_send(call_message(request)) {
+            self.calls.metrics.calls_repeated.inc();
         }
     }
 
-    fn acknowledge(&mut self) {
-        let request = C2vapiStreamRequest {
-            request_id: self.id.clone(),
-            token: self.token.clone(),
-            acknowledged: self.received,
-            ..Default::default()
-        };
+    /// Says up to which answer all are handed over; `again`: what follows it may be lost.
+    fn acknowledge(&mut self, again: bool) {
+        let acknowledged = self.progress.received();
+        let request =
+            C2vapiStreamRequest { request_id: self.id.clone(), token: self.bridge.token(), acknowledged, again, ..Default::default() };
         if self.bridge.try_send(call_message(&request)) {
-            self.acknowledged = self.received;
+            self.acknowledged = acknowledged;
         }
     }
 
@@ -256,12 +250,6 @@ impl Drop for Call {
     }
 }
 
-enum Order {
-    Next,
-    Again,
-    Hole,
-}
-
 fn size(answer: &Answer) -> usize {
     use prost::Message as _;
     match answer {
@@ -271,17 +259,5 @@ fn size(answer: &Answer) -> usize {
         Answer::DebugLogResp(message) => message.encoded_len(),
         Answer::DebugPodsResp(message) => message.encoded_len(),
         Answer::GenerateOtelScriptResp(message) => message.encoded_len(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_that_nobody_answers_is_lost_and_one_that_works_on_is_not() {
-        assert!(!never_came(false, Duration::from_secs(29)));
-        assert!(never_came(false, SILENCE_MAX));
-        assert!(!never_came(true, Duration::from_mins(10)), "a query may take its time once it has begun");
     }
 }

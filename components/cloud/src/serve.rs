@@ -53,7 +53,7 @@ pub(crate) async fn run(args: ServeArgs, shell: Shell) -> Result<(), Error> {
     let callers = Callers::new(store.clone(), &signing_key(&state.join(SIGNING_KEY_FILE))?, metrics.clone());
     let bridges = Bridges::default();
     let calls = Calls::new(store.clone(), bridges.clone(), metrics.clone());
-    let database = health.check("database");
+    let database = Database { check: health.ready("database"), health: health.clone() };
     args.http.start(&health, &exposed, &shell).await?;
     let api = PublicApi { store: store.clone(), callers: callers.clone(), bridges: bridges.clone(), calls };
     let vzconn = VzConn::new(store.clone(), callers, bridges.clone(), metrics, shell.clone());
@@ -130,8 +130,29 @@ fn signing_key(path: &Path) -> Result<Secret, Error> {
     Ok(Secret::new(text))
 }
 
+/// Whether the database answers, for whoever watches us. A full disk is not mended by a restart.
+struct Database {
+    check: Check,
+    health: Health,
+}
+
+impl Database {
+    fn tell(&self, answered: Result<(), Error>) {
+        match answered {
+            Ok(()) => {
+                self.check.ok();
+                self.health.set_reason(None);
+            }
+            Err(error) => {
+                self.check.failing(error);
+                self.health.set_reason(Some("DatabaseFailed"));
+            }
+        }
+    }
+}
+
 /// Tells connected clusters the changes of scripts that they have not said to know, again and again.
-async fn tell_scripts(store: Store, bridges: Bridges, shell: Shell, database: Check) {
+async fn tell_scripts(store: Store, bridges: Bridges, shell: Shell, database: Database) {
     let mut period = tokio::time::interval(SCRIPTS_EVERY);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -140,10 +161,7 @@ async fn tell_scripts(store: Store, bridges: Bridges, shell: Shell, database: Ch
             _ = period.tick() => {}
         }
         // Also where no cluster is connected: whether the database answers is told to whoever watches us.
-        match store.orgs().await {
-            Ok(_) => database.ok(),
-            Err(error) => database.failing(error),
-        }
+        database.tell(store.orgs().await.map(drop));
         for (org, bridge) in bridges.all() {
             let told = async {
                 let scripts = store.scripts(org).await?;

@@ -113,6 +113,22 @@ async fn a_newer_bridge_of_a_vizier_takes_the_place_of_the_older_one_and_an_olde
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_that_names_another_cluster_says_how_its_sender_is() {
+    let plane = Plane::start(false).await;
+    plane.command(&["org", "create", "other"]).unwrap();
+    let (deploy, api) = (plane.key("deploy", "default"), plane.key("api", "default"));
+    let vizier = Vizier::healthy(&plane, &deploy, &api).await;
+    let strangers = plane.key("deploy", "other");
+    let id = register(&plane, &strangers, "uid-9", "nine").await.unwrap().vizier_id.unwrap();
+    let mut stranger = Vizier::open(&plane, &strangers, id, "uid-9", 1).await.unwrap();
+    stranger.id = vizier.id;
+    stranger.beat(VizierStatus::VzStUnhealthy, "taken over").await;
+    plane.cluster_is(&plane.key("api", "other"), ClusterStatus::CsUnhealthy).await;
+    let seen = plane.cluster_is(&api, ClusterStatus::CsHealthy).await;
+    assert_eq!(seen.status_message, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_on_a_bridge_is_dropped_and_the_bridge_goes_on() {
     let plane = Plane::start(false).await;
     let (deploy, api) = (plane.key("deploy", "default"), plane.key("api", "default"));

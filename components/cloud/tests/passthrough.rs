@@ -13,7 +13,7 @@ use api::vizierpb::{
     DebugPodsRequest, DebugPodsResponse, ExecuteScriptRequest, ExecuteScriptResponse, GenerateOTelScriptRequest,
     GenerateOTelScriptResponse, QueryData, RowBatchData, execute_script_response,
 };
-use support::{Plane, Vizier, cluster_id, with};
+use support::{Plane, Vizier, cluster_id, register, with};
 use tonic::{Code, Status, Streaming};
 
 async fn execute(plane: &Plane, api_key: &str, cluster: &str, script: &str) -> Result<Streaming<ExecuteScriptResponse>, Status> {
@@ -43,9 +43,14 @@ struct Stage {
 }
 
 async fn stage() -> Stage {
+    stage_with(false).await
+}
+
+/// `ours`: the Vizier knows calls again.
+async fn stage_with(ours: bool) -> Stage {
     let plane = Plane::start(false).await;
     let (deploy, api) = (plane.key("deploy", "default"), plane.key("api", "default"));
-    let vizier = Vizier::healthy(&plane, &deploy, &api).await;
+    let vizier = Vizier::healthy_as(&plane, &deploy, &api, ours).await;
     let cluster = cluster_id(vizier.id).to_string();
     Stage { plane, api, deploy, vizier, cluster }
 }
@@ -104,7 +109,7 @@ async fn what_a_client_has_read_is_acknowledged_so_that_a_slow_one_slows_its_que
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_is_lost_on_the_way_fails_the_call_instead_of_missing_rows() {
+async fn an_answer_that_is_lost_on_the_way_from_a_vizier_that_says_nothing_again_fails_the_call_instead_of_missing_rows() {
     let mut stage = stage().await;
     let mut answers = execute(&stage.plane, &stage.api, &stage.cluster, "import px").await.unwrap();
     let call = stage.vizier.call().await;
@@ -115,6 +120,51 @@ async fn an_answer_that_is_lost_on_the_way_fails_the_call_instead_of_missing_row
     assert_eq!(number(&answers.message().await.unwrap().unwrap()), 1);
     assert_eq!(answers.message().await.unwrap_err().code(), Code::DataLoss);
     assert!(matches!(stage.vizier.call().await.msg, Some(Ask::CancelReq(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_which_nothing_is_heard_is_said_again_with_its_id_until_it_is_answered() {
+    let mut stage = stage_with(true).await;
+    let mut answers = execute(&stage.plane, &stage.api, &stage.cluster, "import px").await.unwrap();
+    let first = stage.vizier.call().await;
+    for _ in 0..2 {
+        let again = stage.vizier.call().await;
+        assert_eq!((&again.request_id, &again.msg, again.window), (&first.request_id, &first.msg, first.window));
+    }
+    stage.vizier.answer(&first.request_id, 1, rows(1, 0)).await;
+    assert_eq!(number(&answers.message().await.unwrap().unwrap()), 1);
+    // From now on what was heard is said, and that there may be more.
+    let more = loop {
+        let call = stage.vizier.call().await;
+        if call.msg.is_none() {
+            break call;
+        }
+    };
+    assert_eq!((more.request_id, more.acknowledged, more.again), (first.request_id.clone(), 1, true));
+    stage.vizier.end(&first.request_id, 2, 0, "").await;
+    assert_eq!(answers.message().await.unwrap(), None);
+    // It has everything: the Vizier need keep nothing.
+    while !matches!(stage.vizier.call().await.msg, Some(Ask::CancelReq(_))) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_missing_is_asked_for_and_no_row_is_handed_over_twice() {
+    let mut stage = stage_with(true).await;
+    let mut answers = execute(&stage.plane, &stage.api, &stage.cluster, "import px").await.unwrap();
+    let call = stage.vizier.call().await;
+    for sequence in [1, 1, 3, 4] {
+        stage.vizier.answer(&call.request_id, sequence, rows(sequence as i64, 0)).await;
+    }
+    let asked = stage.vizier.call().await;
+    assert_eq!((asked.msg, asked.acknowledged, asked.again), (None, 1, true));
+    for sequence in [2, 3, 4] {
+        stage.vizier.answer(&call.request_id, sequence, rows(sequence as i64, 0)).await;
+    }
+    stage.vizier.end(&call.request_id, 5, 0, "").await;
+    for expected in 1..=4 {
+        assert_eq!(number(&answers.message().await.unwrap().unwrap()), expected);
+    }
+    assert_eq!(answers.message().await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +198,25 @@ async fn only_a_cluster_of_ones_own_that_is_healthy_takes_scripts() {
     stage.plane.cluster_is(&stage.api, ClusterStatus::CsUnhealthy).await;
     let status = execute(&stage.plane, &stage.api, &stage.cluster, "import px").await.unwrap_err();
     assert_eq!(refused(status), text(Code::Unavailable, "cluster is not in a healthy state"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vizier_answers_its_own_calls_alone() {
+    let mut stage = stage().await;
+    stage.plane.command(&["org", "create", "other"]).unwrap();
+    let deploy = stage.plane.key("deploy", "other");
+    let id = register(&stage.plane, &deploy, "uid-9", "nine").await.unwrap().vizier_id.unwrap();
+    let mut other = Vizier::open(&stage.plane, &deploy, id, "uid-9", 1).await.unwrap();
+    let mut answers = execute(&stage.plane, &stage.api, &stage.cluster, "import px").await.unwrap();
+    let call = stage.vizier.call().await;
+    // It has learnt the call's id, and says that it is its own.
+    other.answer(&call.request_id, 1, rows(666, 0)).await;
+    let refused = other.call().await;
+    assert!(matches!(refused.msg, Some(Ask::CancelReq(_))), "nobody waits for it there");
+    stage.vizier.answer(&call.request_id, 1, rows(1, 0)).await;
+    stage.vizier.end(&call.request_id, 2, 0, "").await;
+    assert_eq!(number(&answers.message().await.unwrap().unwrap()), 1);
+    assert_eq!(answers.message().await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,7 +46,7 @@ impl VizierClusterInfo for PublicApi {
         let disconnected = || Status::unavailable("the cluster is not connected");
         let bridge = self.bridges.get(id).ok_or_else(disconnected)?;
         let answer = bridge.expect_update();
-        let token = bridge.key.cluster_token(id, std::time::SystemTime::now());
+        let token = bridge.token();
         let update = UpdateOrInstallVizierRequest { vizier_id: Some(wire::id(id)), version, token, redeploy_etcd };
         bridge.send(message("VizierUpdate", "UpdateOrInstallVizierRequest", &update)).await.map_err(|_| disconnected())?;
         tokio::select! {

@@ -109,7 +109,8 @@ impl VzConn {
             let _told = outbox.try_send(Ok(message(REGISTER_ACK, "RegisterVizierAck", &ack))).is_ok();
             return Err(Status::not_found("there is no such cluster"));
         };
-        let bridge = Bridge::new((org, id), first.session_id, SigningKey::new(&request.jwt_key), outbox.clone());
+        let signing = (SigningKey::new(&request.jwt_key), request.repeats_calls);
+        let bridge = Bridge::new((org, id), first.session_id, signing, outbox.clone());
         if !self.bridges.open(&bridge) {
             return Err(Status::aborted("a connector of this Vizier that started later is connected"));
         }

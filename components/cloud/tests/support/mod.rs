@@ -181,9 +181,14 @@ pub struct Vizier {
 impl Vizier {
     /// Opens a bridge as this cluster.
     pub async fn open(plane: &Plane, key: &str, id: Uuid, uid: &str, session: i64) -> Result<Vizier, Status> {
+        Vizier::open_as(plane, key, (id, uid), session, false).await
+    }
+
+    /// The same; `repeats_calls`: it knows calls again, as those of ours do.
+    pub async fn open_as(plane: &Plane, key: &str, (id, uid): (Uuid, &str), session: i64, repeats_calls: bool) -> Result<Vizier, Status> {
         let (out, stream) = mpsc::channel(64);
         let info = VizierClusterInfo { cluster_uid: uid.to_owned(), vizier_version: "0.1.0".to_owned(), ..Default::default() };
-        let first = RegisterVizierRequest { vizier_id: Some(id), jwt_key: SIGNING_KEY.to_owned(), cluster_info: Some(info) };
+        let first = RegisterVizierRequest { vizier_id: Some(id), jwt_key: SIGNING_KEY.to_owned(), cluster_info: Some(info), repeats_calls };
         let first =
             V2cBridgeMessage { topic: "register".to_owned(), session_id: session, msg: Some(pack("RegisterVizierRequest", &first)) };
         out.send(first).await.unwrap();
@@ -199,8 +204,13 @@ impl Vizier {
 
     /// A new cluster that is healthy.
     pub async fn healthy(plane: &Plane, deploy_key: &str, api_key: &str) -> Vizier {
+        Vizier::healthy_as(plane, deploy_key, api_key, false).await
+    }
+
+    /// The same, of ours or not.
+    pub async fn healthy_as(plane: &Plane, deploy_key: &str, api_key: &str, repeats_calls: bool) -> Vizier {
         let id = register(plane, deploy_key, "uid-1", "one").await.unwrap().vizier_id.unwrap();
-        let mut vizier = Vizier::open(plane, deploy_key, id, "uid-1", 1).await.unwrap();
+        let mut vizier = Vizier::open_as(plane, deploy_key, (id, "uid-1"), 1, repeats_calls).await.unwrap();
         vizier.beat(VizierStatus::VzStHealthy, "").await;
         plane.cluster_is(api_key, ClusterStatus::CsHealthy).await;
         vizier
