@@ -3,7 +3,6 @@
 
 mod load;
 mod measure;
-mod usage;
 
 use anyhow::Result;
 use clap::Parser;

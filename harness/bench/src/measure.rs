@@ -3,9 +3,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Vizier, eventually, nginx};
+use harness_bench::usage::{self, ProgramStats};
 
 use crate::load;
-use crate::usage::{self, ProgramStats};
 
 const MB: f64 = 1e6;
 

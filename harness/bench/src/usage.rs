@@ -1,10 +1,15 @@
+//! What processes use, as the kernel tells it.
+
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 /// CPU time of a process so far: user and system.
-pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+///
+/// # Errors
+/// It is gone.
+pub fn cpu(pid: u32) -> Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("/proc/PID/stat has no name")?;
     let mut fields = fields.split(' ').skip(11);
@@ -13,17 +18,21 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
 }
 
 /// Memory of a process, in bytes.
-pub(crate) struct Memory {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
     /// Resident now.
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// Resident at its peak.
-    pub(crate) peak: u64,
+    pub peak: u64,
     /// Resident now, and no file's.
-    pub(crate) anonymous: u64,
+    pub anonymous: u64,
 }
 
 /// What `/proc/PID/status` tells.
-pub(crate) fn memory(pid: u32) -> Result<Memory> {
+///
+/// # Errors
+/// The process is gone.
+pub fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<u64> {
         let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
@@ -33,20 +42,27 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
 }
 
 /// Time spent in BPF programs whose names are ours, by the kernel's own statistics; needs `kernel.bpf_stats_enabled`.
-pub(crate) struct ProgramStats;
+#[derive(Debug)]
+pub struct ProgramStats;
 
 const SYSCTL: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl ProgramStats {
     /// Switches the statistics on until it is dropped.
-    pub(crate) fn enable() -> Result<ProgramStats> {
+    ///
+    /// # Errors
+    /// Only root may.
+    pub fn enable() -> Result<ProgramStats> {
         fs::write(SYSCTL, "1").context(SYSCTL)?;
         Ok(ProgramStats)
     }
 
     /// (runs, time) of all programs of a process, read from its descriptors.
+    ///
+    /// # Errors
+    /// The process is gone.
     #[allow(clippy::unused_self, reason = "the statistics must be on")]
-    pub(crate) fn read(&self, pid: u32) -> Result<(u64, Duration)> {
+    pub fn read(&self, pid: u32) -> Result<(u64, Duration)> {
         let (mut runs, mut nanoseconds) = (0, 0);
         for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
             let Ok(text) = fs::read_to_string(entry?.path()) else { continue };

@@ -9,6 +9,7 @@
 //! What runs is recorded in a folder, so that another process can look at it, change it and end it.
 
 mod client;
+mod extend;
 mod fleet;
 mod machine;
 mod network;

@@ -110,6 +110,11 @@ impl Network {
         self.address(NODE_HOST_FIRST + node - 1)
     }
 
+    /// Where the machine is, for the services and the nodes.
+    pub(crate) fn machine_address(self) -> String {
+        self.address(usize::from(MACHINE_HOST))
+    }
+
     /// The file that stands for the namespace of a node, or of the services.
     pub(crate) fn namespace_file(self, node: Option<usize>) -> String {
         format!("/run/netns/{}", node.map_or_else(|| self.hub(), |node| self.node(node)))

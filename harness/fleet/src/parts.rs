@@ -9,6 +9,7 @@ use crate::settings::Store;
 
 /// Ports on the services' address, which belongs to the fleet alone. All lie below those that the kernel gives to connections.
 const NATS_PORT: u16 = 4222;
+const NATS_HTTP_PORT: u16 = 8222;
 const ETCD_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;
 const METADATA_PORT: u16 = 5040;
@@ -46,6 +47,8 @@ pub(crate) struct Part {
     /// Ours from the folder with the binaries, or a server's.
     pub(crate) program: Program,
     pub(crate) words: Vec<String>,
+    /// Of its environment, beside ours.
+    pub(crate) variables: Vec<(String, String)>,
     /// On which node; `None`: beside the services.
     pub(crate) node: Option<usize>,
     /// Where others reach it, or where it tells how it does.
@@ -70,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) kelvins: usize,
     pub(crate) store: Store,
     pub(crate) cluster_id: Option<String>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 }
 
 macro_rules! words {
@@ -86,6 +90,7 @@ impl Parts {
             kelvins: record.kelvins,
             store: record.store,
             cluster_id: record.cluster_id.clone(),
+            kubeconfig: record.kubeconfig.clone(),
         }
     }
 
@@ -116,12 +121,13 @@ impl Parts {
         self.dir.join("log").join(format!("{name}.log"))
     }
 
-    /// The settings of the bus' server: TLS, and certificates demanded of clients.
+    /// The settings of the bus' server: TLS, certificates demanded of clients, and where it tells what it carried.
     pub(crate) fn nats_config(&self) -> String {
         let (certificate, key, ca) = (self.pki.text("nats.crt"), self.pki.text("nats.key"), self.pki.ca());
         format!(
-            "listen: \"{}\"\ntls {{ cert_file: \"{certificate}\", key_file: \"{key}\", ca_file: \"{ca}\", verify: true }}\n",
-            self.at(NATS_PORT)
+            "listen: \"{}\"\nhttp: \"{}\"\ntls {{ cert_file: \"{certificate}\", key_file: \"{key}\", ca_file: \"{ca}\", verify: true }}\n",
+            self.at(NATS_PORT),
+            self.nats_http_address()
         )
     }
 
@@ -141,7 +147,12 @@ impl Parts {
         format!("{}:{port}", self.network.hub_address())
     }
 
-    fn nats_url(&self) -> String {
+    /// Where the bus' server tells what it carried, over plain HTTP.
+    pub(crate) fn nats_http_address(&self) -> String {
+        self.at(NATS_HTTP_PORT)
+    }
+
+    pub(crate) fn nats_url(&self) -> String {
         format!("nats://{}", self.at(NATS_PORT))
     }
 
@@ -158,6 +169,7 @@ impl Parts {
             name: "nats".to_owned(),
             program: Program::Server("nats-server"),
             words: words!["-c", Self::text(&self.nats_config_file())],
+            variables: Vec::new(),
             node: None,
             address: self.at(NATS_PORT),
             sign: Sign::Port,
@@ -190,7 +202,7 @@ impl Parts {
             "zap",
         ];
         let (program, name) = (Program::Server("etcd"), "etcd".to_owned());
-        Part { name, program, words, node: None, address: self.at(ETCD_PORT), sign: Sign::Port }
+        Part { name, program, words, variables: Vec::new(), node: None, address: self.at(ETCD_PORT), sign: Sign::Port }
     }
 
     /// A part of ours beside the services, with what all of them take.
@@ -198,7 +210,15 @@ impl Parts {
         let ready = self.ready_file(name);
         let mut all = words;
         all.extend(words!["--ready-file", Self::text(&ready), "--http-listen", http, "--log", "info"]);
-        Part { name: name.to_owned(), program: Program::Ours(program), words: all, node: None, address, sign: Sign::File(ready) }
+        Part {
+            name: name.to_owned(),
+            program: Program::Ours(program),
+            words: all,
+            variables: Vec::new(),
+            node: None,
+            address,
+            sign: Sign::File(ready),
+        }
     }
 
     fn tls(&self, name: &str) -> Vec<String> {
@@ -252,7 +272,10 @@ impl Parts {
             ],
         });
         words.extend([self.tls(name), self.signing_key(), self.bus()].concat());
-        self.service((name, "metadata"), (address, http), words)
+        let Some(kubeconfig) = &self.kubeconfig else { return self.service((name, "metadata"), (address, http), words) };
+        words.extend(words!["--kubernetes", "on"]);
+        let variables = vec![("KUBECONFIG".to_owned(), Self::text(kubeconfig))];
+        Part { variables, ..self.service((name, "metadata"), (address, http), words) }
     }
 
     fn connector(&self) -> Part {

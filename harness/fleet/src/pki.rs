@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::Result;
-use rpc::Part;
+use anyhow::{Context as _, Result};
+use rpc::{Part, PartFiles};
 
 use crate::network::Network;
 
@@ -32,6 +32,12 @@ impl Pki {
         rpc::provision(&pki.folder, &parts, SystemTime::now())?;
         rpc::write_secret(&pki.file("jwt-signing-key"), auth::new_signing_key()?.expose())?;
         Ok(pki)
+    }
+
+    /// One more, which others reach by these names.
+    pub(crate) fn add(&self, name: &str, names: Vec<String>) -> Result<PartFiles> {
+        let files = rpc::provision(&self.folder, &[Part { name: name.to_owned(), names }], SystemTime::now())?;
+        files.into_iter().next().context("no certificate was made")
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// What the control plane gave the cluster.
     pub(crate) cluster_id: Option<String>,
     pub(crate) api_key: Option<String>,
+    /// How metadata finds the Kubernetes that it watches, if it does.
+    #[serde(default)]
+    pub(crate) kubeconfig: Option<PathBuf>,
 }
 
 /// A part that was started.

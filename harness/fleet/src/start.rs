@@ -63,6 +63,7 @@ pub(crate) fn launch(parts: &Parts, part: &Part, bin_dir: &Path, holder: Option<
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(&name.to_string_lossy())) {
         command.env_remove(name);
     }
+    command.envs(part.variables.iter().map(|(name, value)| (name, value)));
     inside.stdin(Stdio::null());
     let outer =
         spawn(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log)).with_context(|| format!("starting {}", part.name))?;

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-mod server;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,73 +11,17 @@ use api::shared::k8s::metadatapb::{MissingK8sMetadataRequest, MissingK8sMetadata
 use api::vizier::messages::vizier_message::Msg;
 use api::vizier::messages::{CollectorStates, K8sMetadataMessage, VizierMessage, k8s_metadata_message};
 use bus::{Bus, Hub, Selector, Subscription, subject};
+use harness_kubernetes::{
+    ApiServer, DEPLOYMENTS, LEASES, NAMESPACES, NODES, PODS, SERVICES, SETS, SLICES, node, pod, service, simple, slice,
+};
 use metadata::election::Candidate;
 use metadata::store::{Memory, Store};
 use metadata::{Clock, Kubernetes, Parts, Service, StoreSource};
-use serde_json::{Value, json};
-use server::ApiServer;
+use serde_json::json;
 use service::Shell;
 
-const PODS: &str = "/api/v1/pods";
-const SERVICES: &str = "/api/v1/services";
-const NODES: &str = "/api/v1/nodes";
-const NAMESPACES: &str = "/api/v1/namespaces";
-const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
-const SETS: &str = "/apis/apps/v1/replicasets";
-const DEPLOYMENTS: &str = "/apis/apps/v1/deployments";
-const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/pl/leases";
 /// Watches are begun anew after pauses of a second or so.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-
-fn meta(name: &str, namespace: &str) -> Value {
-    let uid = format!("{namespace}-{name}");
-    json!({ "name": name, "namespace": namespace, "uid": uid, "creationTimestamp": "2026-01-01T00:00:00Z" })
-}
-
-fn pod(name: &str, address: &str, host: &str, container: &str) -> Value {
-    let mut meta = meta(name, "shop");
-    meta["labels"] = json!({ "app": "cart" });
-    meta["ownerReferences"] =
-        json!([{ "kind": "ReplicaSet", "name": "cart-1", "uid": "shop-cart-1", "apiVersion": "apps/v1", "controller": true }]);
-    let running = json!({ "running": { "startedAt": "2026-01-01T00:00:05Z" } });
-    let containers = json!([{ "name": "cart", "containerID": format!("containerd://{container}"), "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": running }]);
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": { "nodeName": "node-1", "containers": [] },
-        "status": {
-            "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }], "hostIP": host, "qosClass": "Burstable",
-            "conditions": [{ "type": "Ready", "status": "True" }], "containerStatuses": containers,
-        },
-    })
-}
-
-fn node(name: &str, address: &str, range: &str) -> Value {
-    let mut meta = meta(name, "");
-    meta.as_object_mut().unwrap().remove("namespace");
-    let addresses = json!([{ "type": "InternalIP", "address": address }, { "type": "Hostname", "address": name }]);
-    json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": { "podCIDR": range, "podCIDRs": [range] },
-        "status": { "addresses": addresses, "conditions": [{ "type": "Ready", "status": "True" }] },
-    })
-}
-
-fn simple(api: &str, kind: &str, name: &str) -> Value {
-    let mut meta = meta(name, "shop");
-    if kind == "Namespace" {
-        meta.as_object_mut().unwrap().remove("namespace");
-    }
-    json!({ "apiVersion": api, "kind": kind, "metadata": meta, "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": { "replicas": 2 } })
-}
-
-fn service(name: &str, address: &str) -> Value {
-    json!({ "apiVersion": "v1", "kind": "Service", "metadata": meta(name, "shop"), "spec": { "clusterIP": address, "clusterIPs": [address] } })
-}
-
-fn slice(service: &str, pods: &[&str]) -> Value {
-    let mut meta = meta(&format!("{service}-x1"), "shop");
-    meta["labels"] = json!({ "kubernetes.io/service-name": service });
-    let endpoint = |pod: &&str| json!({ "addresses": ["10.244.1.1"], "targetRef": { "kind": "Pod", "name": pod, "namespace": "shop", "uid": format!("shop-{pod}") } });
-    json!({ "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4", "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>() })
-}
 
 struct World {
     server: ApiServer,
@@ -96,7 +38,7 @@ fn kubernetes(server: &ApiServer) -> Kubernetes {
 
 impl World {
     async fn new() -> World {
-        let server = ApiServer::start().await;
+        let server = ApiServer::start().await.unwrap();
         server.put(NODES, node("node-1", "10.0.0.1", "10.244.1.0/24"));
         server.put(NAMESPACES, simple("v1", "Namespace", "shop"));
         server.put(DEPLOYMENTS, simple("apps/v1", "Deployment", "carts"));
@@ -381,7 +323,7 @@ async fn agents_are_told_the_clusters_addresses() {
 
 #[tokio::test]
 async fn replicas_share_a_lease_of_kubernetes() {
-    let server = ApiServer::start().await;
+    let server = ApiServer::start().await.unwrap();
     let (hub, store): (Arc<Hub>, Arc<dyn Store>) = (Arc::new(Hub::new()), Arc::new(Memory::default()));
     let start = |name: &str| {
         let shell = Shell::default();

@@ -1,28 +1,18 @@
 //! The agents of one process.
 
-#[allow(clippy::unwrap_used, unreachable_pub, reason = "shared with the benchmarks of the table store")]
-#[path = "../../../../../components/lib/table-store/benches/rows/mod.rs"]
-mod rows;
-
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use agent::{Backoff, Compute, DIAL_PROTOCOL, DialArgs, DialState, Dialer, KeepAlive};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use engine::distributed::{AgentWorker, AgentWorkerArgs};
+use harness_bench::with_http_events;
 use ids::AgentId;
 use rpc::{MutualTls, PeerIdentity};
-use table_store::{Budget, TableStore};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Child;
-
-/// Rows of one append.
-const BATCH_ROWS: u32 = 1000;
-/// Over which the rows are spread.
-const HISTORY_NS: i64 = 290_000_000_000;
 
 /// The agent of that number.
 pub(crate) fn id(number: usize) -> AgentId {
@@ -39,7 +29,8 @@ pub(crate) async fn run(child: &Child, rows: u32) -> Result<()> {
     let stop = CancellationToken::new();
     let (mut states, mut tasks) = (Vec::new(), tokio::task::JoinSet::new());
     for number in child.first..child.first + child.count {
-        let worker = AgentWorker::new(id(number), store(number, rows)?, Arc::clone(&functions), AgentWorkerArgs::default());
+        let worker =
+            AgentWorker::new(id(number), with_http_events(number as u64, rows)?, Arc::clone(&functions), AgentWorkerArgs::default());
         let dialer = Dialer::new(id(number), worker, compute.handle().clone(), Arc::clone(&tls));
         let args = DialArgs {
             address: child.kelvin.to_string(),
@@ -62,18 +53,4 @@ pub(crate) async fn run(child: &Child, rows: u32) -> Result<()> {
         done??;
     }
     Ok(())
-}
-
-fn store(number: usize, rows: u32) -> Result<Arc<TableStore>> {
-    let store = TableStore::new(&Budget::default())?;
-    let table = store.table("http_events").context("no http_events")?;
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?;
-    let batches = rows.div_ceil(BATCH_ROWS);
-    let mut random = rows::Random(number as u64);
-    for batch in 0..batches {
-        let time = now - HISTORY_NS + HISTORY_NS / i64::from(batches) * i64::from(batch);
-        table.append(rows::http_events(&mut random, time, BATCH_ROWS as usize))?;
-        table.seal()?;
-    }
-    Ok(Arc::new(store))
 }

@@ -62,8 +62,7 @@ fn main() -> Result<()> {
     if let Some(child) = cli.of_child {
         return runtime.block_on(agents::run(&child, cli.rows));
     }
-    println!("| measure | agents | p50 | p99 | from agents, a query | to agents, a query |");
-    println!("|---|---|---|---|---|---|");
+    harness_bench::head();
     for agents in &cli.agents {
         runtime.block_on(async { tokio::time::timeout(PATIENCE, measure::all(*agents, cli.rows, cli.rounds)).await })??;
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use datafusion::arrow::datatypes::DataType as ArrowType;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
+use harness_bench::{Goal, line, ms, quantile};
 use pxl::{FuncToExecute, FunctionRegistry, RunsOn, ScalarFunction, ScalarLower, SemanticRule};
 use tables::DataType;
 
@@ -18,15 +19,20 @@ const GROUP_ROUNDS: u32 = 5;
 /// Agents from which on the group-by and many queries at once are measured.
 const MANY_AGENTS: usize = 100;
 
+/// Longest times of `px/http_data` over so many agents.
+const GOALS: [(usize, Duration); 3] = [(1, Duration::from_millis(50)), (10, Duration::from_millis(100)), (100, Duration::from_millis(300))];
+
 /// Prints a line for each measure.
 pub(crate) async fn all(agents: usize, rows: u32, rounds: u32) -> Result<()> {
     let vizier = Arc::new(Vizier::start(agents, rows, functions()).await?);
     let http_data = http_data()?;
-    one_by_one(&vizier, "`px/http_data`", &http_data, agents, rounds).await?;
+    let limit = GOALS.iter().find(|(count, _)| *count == agents).map(|(_, limit)| *limit);
+    one_by_one(&vizier, (&format!("`px/http_data` over {agents} agents, p99"), limit), &http_data, rounds).await?;
     if agents >= MANY_AGENTS {
         at_once(&vizier, &http_data, agents).await?;
-        one_by_one(&vizier, "group-by of all rows, partial aggregates on the agents", &group("req_method"), agents, GROUP_ROUNDS).await?;
-        one_by_one(&vizier, "the same, all rows to Kelvin", &group("method_at_kelvin"), agents, GROUP_ROUNDS).await?;
+        let what = format!("group-by of all rows of {agents} agents, partial aggregates on the agents");
+        one_by_one(&vizier, (&what, None), &group("req_method"), GROUP_ROUNDS).await?;
+        one_by_one(&vizier, ("the same, all rows to Kelvin", None), &group("method_at_kelvin"), GROUP_ROUNDS).await?;
     }
     Arc::try_unwrap(vizier).ok().context("a query still runs")?.stop().await
 }
@@ -49,9 +55,7 @@ fn functions() -> Arc<FunctionRegistry> {
 }
 
 fn http_data() -> Result<Script> {
-    let text = scripts::get("px/http_data").context("no px/http_data")?.pxl.to_owned();
-    let args = [("start_time", "-5m"), ("source_filter", ""), ("destination_filter", ""), ("path_filter", ""), ("max_num_records", "1000")];
-    let args = args.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let (text, args) = harness_bench::http_data()?;
     Ok(Script { text, calls: vec![FuncToExecute { name: "http_data".to_owned(), args, output_table_prefix: "http".to_owned() }] })
 }
 
@@ -66,7 +70,7 @@ fn group(by: &str) -> Script {
     Script { text, calls: Vec::new() }
 }
 
-async fn one_by_one(vizier: &Vizier, what: &str, script: &Script, agents: usize, rounds: u32) -> Result<()> {
+async fn one_by_one(vizier: &Vizier, (what, limit): (&str, Option<Duration>), script: &Script, rounds: u32) -> Result<()> {
     for _ in 0..rounds.div_ceil(2) {
         let (_, rows) = vizier.run(script).await?;
         ensure!(rows > 0, "{what} has no rows");
@@ -80,7 +84,9 @@ async fn one_by_one(vizier: &Vizier, what: &str, script: &Script, agents: usize,
     let each = |bytes: u64| bytes as f64 / f64::from(rounds) / 1024.0;
     let (from, to) = (each(counts.received_bytes - before.received_bytes), each(counts.sent_bytes - before.sent_bytes));
     let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
-    println!("| {what} | {agents} | {} | {} | {from:.0} KiB | {to:.0} KiB |", ms(p50), ms(p99));
+    let goal = limit.map_or_else(Goal::none, |limit| Goal::within(limit, p99));
+    let how = format!("{rounds} one by one; on the wire, a query: {from:.0} KiB from agents, {to:.0} KiB to them");
+    line(what, &goal, &format!("{}, p50 {}", ms(p99), ms(p50)), &how);
     Ok(())
 }
 
@@ -97,16 +103,7 @@ async fn at_once(vizier: &Arc<Vizier>, script: &Script, agents: usize) -> Result
     }
     let all = start.elapsed();
     let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
-    println!("| {AT_ONCE} `px/http_data` at once, the last after {} | {agents} | {} | {} | | |", ms(all), ms(p50), ms(p99));
+    let what = format!("{AT_ONCE} `px/http_data` over {agents} agents at once, p99");
+    line(&what, &Goal::none(), &format!("{}, p50 {}", ms(p99), ms(p50)), &format!("the last one has its rows after {}", ms(all)));
     Ok(())
-}
-
-fn quantile(times: &mut [Duration], share: f64) -> Duration {
-    times.sort_unstable();
-    let at = ((times.len() as f64 * share).ceil() as usize).saturating_sub(1);
-    times.get(at).copied().unwrap_or_default()
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }

@@ -1,6 +1,8 @@
-//! A small API server: objects, lists, watches, leases, over plain HTTP/1.1. It can break its watches and forget their past.
+//! Objects, lists, watches, leases over plain HTTP/1.1. Watches can be broken, and their past forgotten.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,86 +12,140 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+/// Changes that watches can still ask for. The oldest go, and who watches from before them lists again.
+const CHANGES_MAX: usize = 100_000;
+/// Whoever sends a longer head is no client of ours.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Something that happened to an object.
+struct Happened {
+    version: u64,
+    /// Of its list.
+    path: Arc<str>,
+    /// As watches are told it.
+    line: Arc<str>,
+}
+
 #[derive(Default)]
 struct Shelf {
     version: u64,
     /// By path of the list, and name.
     objects: BTreeMap<String, BTreeMap<String, Value>>,
-    /// What happened: version, path, event.
-    history: Vec<(u64, String, Value)>,
+    history: VecDeque<Happened>,
     /// Watches from before this get 410 Gone.
     forgotten: u64,
     /// How often each list was asked for.
     lists: HashMap<String, usize>,
 }
 
-pub(crate) struct ApiServer {
+impl Shelf {
+    fn happened(&mut self, path: &str, kind: &str, object: &Value) {
+        let line = json!({ "type": kind, "object": object }).to_string();
+        self.history.push_back(Happened { version: self.version, path: path.into(), line: line.into() });
+        if self.history.len() > CHANGES_MAX
+            && let Some(oldest) = self.history.pop_front()
+        {
+            self.forgotten = oldest.version;
+        }
+    }
+
+    /// What happened to a list after a version.
+    fn after(&self, version: u64, path: &str) -> Vec<Arc<str>> {
+        let first = self.history.partition_point(|happened| happened.version <= version);
+        let of_path = self.history.range(first..).filter(|happened| happened.path.as_ref() == path);
+        of_path.map(|happened| Arc::clone(&happened.line)).collect()
+    }
+}
+
+/// The server. It is gone when it is dropped.
+pub struct ApiServer {
     shelf: Arc<Mutex<Shelf>>,
     /// Changes with everything that watches have to see; the second part ends them.
     news: watch::Sender<(u64, u64)>,
-    pub(crate) url: String,
+    /// Where it is.
+    pub url: String,
     _serving: AbortOnDropHandle<()>,
 }
 
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
 impl ApiServer {
-    pub(crate) async fn start() -> ApiServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+    /// On a free port of loopback.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn start() -> io::Result<ApiServer> {
+        ApiServer::listen(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// At an address; port 0: any.
+    ///
+    /// # Errors
+    /// Nobody can listen there.
+    pub async fn listen(address: SocketAddr) -> io::Result<ApiServer> {
+        let listener = TcpListener::bind(address).await?;
+        let url = format!("http://{}", listener.local_addr()?);
         let shelf = Arc::new(Mutex::new(Shelf { version: 100, ..Shelf::default() }));
         let (news, seen) = watch::channel((0, 0));
         let shared = Arc::clone(&shelf);
         let serving = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
                 connections.spawn(serve(stream, Arc::clone(&shared), seen.clone()));
             }
         });
-        ApiServer { shelf, news, url, _serving: AbortOnDropHandle::new(serving) }
+        Ok(ApiServer { shelf, news, url, _serving: AbortOnDropHandle::new(serving) })
     }
 
-    /// Adds or changes an object.
-    pub(crate) fn put(&self, path: &str, mut object: Value) {
+    /// Adds or changes an object, which `metadata.name` tells from others of its list.
+    pub fn put(&self, path: &str, mut object: Value) {
         let mut shelf = self.shelf.lock();
         shelf.version += 1;
-        let version = shelf.version;
-        object["metadata"]["resourceVersion"] = json!(version.to_string());
-        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        object["metadata"]["resourceVersion"] = json!(shelf.version.to_string());
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let known = shelf.objects.entry(path.to_owned()).or_default().insert(name, object.clone()).is_some();
-        let kind = if known { "MODIFIED" } else { "ADDED" };
-        shelf.history.push((version, path.to_owned(), json!({ "type": kind, "object": object })));
+        shelf.happened(path, if known { "MODIFIED" } else { "ADDED" }, &object);
         drop(shelf);
         self.news.send_modify(|(news, _)| *news += 1);
     }
 
-    pub(crate) fn delete(&self, path: &str, name: &str) {
+    /// Deletes an object. Whether it was there.
+    pub fn delete(&self, path: &str, name: &str) -> bool {
         let mut shelf = self.shelf.lock();
+        let Some(mut object) = shelf.objects.get_mut(path).and_then(|objects| objects.remove(name)) else { return false };
         shelf.version += 1;
-        let version = shelf.version;
-        let mut object = shelf.objects.get_mut(path).unwrap().remove(name).unwrap();
-        object["metadata"]["resourceVersion"] = json!(version.to_string());
-        shelf.history.push((version, path.to_owned(), json!({ "type": "DELETED", "object": object })));
+        object["metadata"]["resourceVersion"] = json!(shelf.version.to_string());
+        shelf.happened(path, "DELETED", &object);
         drop(shelf);
         self.news.send_modify(|(news, _)| *news += 1);
+        true
     }
 
     /// Ends every watch in the middle.
-    pub(crate) fn break_watches(&self) {
+    pub fn break_watches(&self) {
         self.news.send_modify(|(_, breaks)| *breaks += 1);
     }
 
     /// Whoever watches from before now has to list again.
-    pub(crate) fn forget_the_past(&self) {
+    pub fn forget_the_past(&self) {
         let mut shelf = self.shelf.lock();
         shelf.version += 1;
         shelf.forgotten = shelf.version;
         shelf.history.clear();
     }
 
-    pub(crate) fn lists(&self, path: &str) -> usize {
+    /// How often a list was asked for.
+    pub fn lists(&self, path: &str) -> usize {
         self.shelf.lock().lists.get(path).copied().unwrap_or(0)
     }
 
-    pub(crate) fn object(&self, path: &str, name: &str) -> Option<Value> {
+    /// An object as it is now.
+    pub fn object(&self, path: &str, name: &str) -> Option<Value> {
         self.shelf.lock().objects.get(path)?.get(name).cloned()
     }
 }
@@ -106,10 +162,13 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
+        if head.len() > HEAD_BYTES_MAX {
+            return None;
+        }
     }
-    let head = String::from_utf8(head).unwrap();
+    let head = String::from_utf8(head).ok()?;
     let length =
-        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()));
+        head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").and_then(|n| n.trim().parse::<usize>().ok()));
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.ok()?;
     let mut words = head.split(' ');
@@ -131,6 +190,9 @@ fn status(code: u16, reason: &str) -> Value {
 }
 
 async fn serve(stream: TcpStream, shelf: Arc<Mutex<Shelf>>, mut news: watch::Receiver<(u64, u64)>) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
     let mut stream = BufReader::new(stream);
     while let Some(asked) = read(&mut stream).await {
         let done = if asked.path.contains("/leases") {
@@ -166,19 +228,20 @@ async fn follow(
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").await.ok()?;
     if from < shelf.lock().forgotten {
         let gone = json!({ "type": "ERROR", "object": status(410, "Expired") });
-        chunk(stream, &gone).await?;
+        chunk(stream, &gone.to_string()).await?;
         stream.write_all(b"0\r\n\r\n").await.ok()?;
         return Some(());
     }
     loop {
-        let events: Vec<(u64, Value)> = {
+        let events = {
             let shelf = shelf.lock();
-            let new = shelf.history.iter().filter(|(version, path, _)| *version > from && *path == asked.path);
-            new.map(|(version, _, event)| (*version, event.clone())).collect()
+            let events = shelf.after(from, &asked.path);
+            // The changes of other lists are not looked at again.
+            from = shelf.version;
+            events
         };
-        for (version, event) in events {
+        for event in events {
             chunk(stream, &event).await?;
-            from = version;
         }
         news.changed().await.ok()?;
         if news.borrow_and_update().1 != breaks {
@@ -187,7 +250,7 @@ async fn follow(
     }
 }
 
-async fn chunk(stream: &mut BufReader<TcpStream>, event: &Value) -> Option<()> {
+async fn chunk(stream: &mut BufReader<TcpStream>, event: &str) -> Option<()> {
     let line = format!("{event}\n");
     stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes()).await.ok()
 }
