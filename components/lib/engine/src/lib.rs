@@ -29,6 +29,6 @@ pub use engine::{CompileRequest, Compiled, Engine, EngineArgs};
 pub use error::{Error, Fault};
 pub use execution::{Execution, OutputBatch, Stats};
 pub use functions::Functions;
-pub use made::{AgentFacts, AgentTables};
+pub use made::{AgentFacts, AgentTables, OwnNames};
 pub use quality::{EventsLost, TableQuality};
 pub use store_table::StoreTable;

@@ -17,6 +17,7 @@ use ids::{Asid, UnixNs};
 use table_store::TimeRange;
 
 use crate::EventsLost;
+use crate::distributed::NamesFilter;
 
 /// What an agent tells of itself: tables whose rows are made when a query reads them.
 pub trait AgentTables: fmt::Debug + Send + Sync + 'static {
@@ -28,7 +29,14 @@ pub trait AgentTables: fmt::Debug + Send + Sync + 'static {
     fn rows(&self, table: &str) -> Option<Result<RecordBatch, String>>;
 }
 
-/// What an agent has besides its tables. By default it has no number yet, makes no tables and loses nothing.
+/// Which names an agent's functions can give to its own rows.
+pub trait OwnNames: fmt::Debug + Send + Sync + 'static {
+    /// All that there are now: of its pods, of their services and containers, with and without their namespaces, and their ids. None if they
+    /// are not all known yet.
+    fn filter(&self) -> Option<NamesFilter>;
+}
+
+/// What an agent has besides its tables. By default it has no number yet, makes no tables, knows any name and loses nothing.
 #[derive(Debug, Clone, Default)]
 pub struct AgentFacts {
     /// Its short number.
@@ -37,6 +45,8 @@ pub struct AgentFacts {
     pub tables: Vec<Arc<dyn AgentTables>>,
     /// Where lost events are counted.
     pub events_lost: EventsLost,
+    /// By which it can be left out of a query. None: it is not.
+    pub names: Option<Arc<dyn OwnNames>>,
 }
 
 /// All tables that are made on one agent.

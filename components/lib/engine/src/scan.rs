@@ -11,6 +11,7 @@ use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
@@ -39,13 +40,12 @@ impl ScanCounts {
         }
     }
 
-    /// Rows that a scan came to.
-    pub(crate) fn add(&self, table: &str, batch: &RecordBatch) {
+    /// Rows that a scan came to, and their bytes.
+    pub(crate) fn add(&self, table: &str, batch: &RecordBatch, bytes: usize) {
         let cut = truncated(batch);
         if cut > 0 {
             self.change(table, |quality| quality.rows_truncated += cut);
         }
-        let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -93,6 +93,7 @@ pub(crate) struct StoreScan {
     times: TimeRange,
     rows_max: Option<usize>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl StoreScan {
@@ -114,7 +115,13 @@ impl StoreScan {
             Boundedness::Bounded,
         );
         let projection = projection.map(<[usize]>::to_vec);
-        Ok(Self { table: table.to_owned(), snapshot, projection, times, rows_max, properties: Arc::new(properties) })
+        let metrics = ExecutionPlanMetricsSet::new();
+        Ok(Self { table: table.to_owned(), snapshot, projection, times, rows_max, properties: Arc::new(properties), metrics })
+    }
+
+    /// What it reads is counted there.
+    pub(crate) fn counted_in(self, metrics: &ExecutionPlanMetricsSet) -> Self {
+        Self { metrics: metrics.clone(), ..self }
     }
 }
 
@@ -151,26 +158,37 @@ impl ExecutionPlan for StoreScan {
         Ok(TreeNodeRecursion::Continue)
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         if partition != 0 {
             return internal_err!("a scan has one partition, {partition} was asked for");
         }
-        let scan = self.snapshot.scan(self.projection.as_deref(), self.times).map_err(external)?;
+        let mut scan = self.snapshot.scan(self.projection.as_deref(), self.times).map_err(external)?;
         let counts = context.session_config().get_extension::<ScanCounts>();
         if let Some(counts) = &counts {
             counts.begin(TableQuality::of_scan(&self.table, &self.snapshot.stats(), self.times));
         }
+        let measure = |name: &'static str| MetricBuilder::new(&self.metrics).counter(name, partition);
+        let (rows_read, bytes_read) = (measure("rows_read"), measure("bytes_read"));
+        let read_time = MetricBuilder::new(&self.metrics).subset_time("read_time", partition);
         let table = self.table.clone();
         let mut rows_left = self.rows_max.unwrap_or(usize::MAX);
-        let batches = scan.map_while(move |batch| {
+        let batches = std::iter::from_fn(move || {
             if rows_left == 0 {
                 return None;
             }
-            Some(batch.map_err(external).map(|batch| {
+            let _reading = read_time.timer();
+            Some(scan.next()?.map_err(external).map(|batch| {
                 let batch = batch.slice(0, batch.num_rows().min(rows_left));
                 rows_left -= batch.num_rows();
+                let bytes = bytes_of(&batch);
+                rows_read.add(batch.num_rows());
+                bytes_read.add(bytes);
                 if let Some(counts) = &counts {
-                    counts.add(&table, &batch);
+                    counts.add(&table, &batch, bytes);
                 }
                 batch
             }))
@@ -185,6 +203,11 @@ impl ExecutionPlan for StoreScan {
         let rows = if exact { Precision::Exact(rows) } else { Precision::Inexact(rows) };
         Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
     }
+}
+
+/// The values of its columns.
+pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 
 pub(crate) fn external(error: table_store::Error) -> DataFusionError {

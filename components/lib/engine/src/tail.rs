@@ -12,7 +12,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use table_store::{Cursor, Start, Stop, Table, TimeRange};
 
 use crate::TableQuality;
-use crate::scan::{ScanCounts, external};
+use crate::scan::{ScanCounts, bytes_of, external};
 
 /// The leaf of a plan that streams: rows as they are appended, from the asked time or from now on. It holds no rows, so a slow reader keeps
 /// nobody from appending; rows that expire before it comes to them are counted.
@@ -106,7 +106,7 @@ impl ExecutionPlan for StoreTail {
                 }
                 let batch = next.rows.slice(0, next.rows.num_rows().min(rows_left));
                 rows_left -= batch.num_rows();
-                counts.add(table.name(), &batch);
+                counts.add(table.name(), &batch, bytes_of(&batch));
                 batch
             })
         });

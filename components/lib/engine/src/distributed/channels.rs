@@ -20,9 +20,14 @@ use ids::{AgentId, QueryId};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::distributed::AgentReads;
 use crate::distributed::agents::agent_of;
+use crate::distributed::execution::END_WAIT_MAX;
 use crate::distributed::missing::MissingAgents;
+use crate::distributed::reports::{Awaited, Reports};
+use crate::distributed::{AgentReads, Wanted};
+
+/// How long agents are waited for that are asked whether they matter: longer, and it costs more than it saves.
+const MATTERS_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// One connection to one agent. A query stays with the connection it began with, even when the agent dials again: the new one knows
 /// nothing of the query's tasks.
@@ -36,6 +41,9 @@ pub trait AgentLink: Send + Sync + 'static {
 
     /// Stops what still runs of a query there, and says what was read for it. None if it is not known there, or cannot be asked.
     async fn end_query(&self, query: QueryId) -> Option<AgentReads>;
+
+    /// Whether rows of the agent may matter to a query, as it knows it itself at this moment. True if it cannot be asked.
+    async fn may_matter(&self, wanted: &Wanted) -> bool;
 
     /// Whether the query still runs there: asked of an agent that has nothing to say. False if it cannot be asked.
     async fn runs_query(&self, query: QueryId) -> bool;
@@ -57,6 +65,8 @@ pub(crate) struct QueryLinks {
     silence_max: Duration,
     /// If it streams: then an agent may have nothing to say for as long as it likes, if it says so when asked.
     streams: Option<QueryId>,
+    /// What each task took, if that is asked for.
+    pub(crate) reports: Option<Arc<Reports>>,
 }
 
 #[derive(Clone)]
@@ -78,12 +88,32 @@ impl QueryLinks {
                 Err(reason) => missing.note(*agent, reason, &lost),
             }
         }
-        Self { links, missing, silence_max, streams }
+        Self { links, missing, silence_max, streams, reports: None }
+    }
+
+    /// Whether agents are asked what their tasks took.
+    pub(crate) fn reporting(self, reporting: bool) -> Self {
+        Self { reports: reporting.then(Arc::default), ..self }
     }
 
     /// In order, each once.
     pub(crate) fn agents(&self) -> Vec<AgentId> {
         self.links.keys().copied().collect()
+    }
+
+    /// Leaves out the agents that say that their rows cannot matter, and tells which. Asked now, they answer for the names that they know while
+    /// the query runs; one that does not answer stays.
+    pub(crate) async fn leave_out(&mut self, wanted: &Wanted) -> Vec<AgentId> {
+        let asked = self.links.iter().map(|(agent, link)| async move {
+            let may_matter = tokio::time::timeout(MATTERS_WAIT_MAX, link.link.may_matter(wanted)).await;
+            (*agent, may_matter.unwrap_or(true))
+        });
+        let said = futures::future::join_all(asked).await;
+        let left_out: Vec<_> = said.into_iter().filter(|(_, may_matter)| !may_matter).map(|(agent, _)| agent).collect();
+        for agent in &left_out {
+            self.links.remove(agent);
+        }
+        left_out
     }
 
     /// Stops the query on every agent that can be asked; what those that answered read for it.
@@ -192,11 +222,15 @@ impl Tolerant {
     fn judge(&self) -> Judge {
         Judge { agent: self.agent, link: self.link.clone(), links: Arc::clone(&self.links) }
     }
+
+    fn awaited(&self, request: &SetPlanRequest) -> Option<Awaited> {
+        self.links.reports.as_ref().map(|reports| Awaited::new(Arc::clone(reports), self.agent, request))
+    }
 }
 
 #[async_trait]
 impl WorkerChannel for Tolerant {
-    /// Sends a plan. What comes back is not needed, but the call has to stay open for as long as the task may run.
+    /// Sends a plan. What comes back is needed only where times are asked for, but the call has to stay open for as long as the task may run.
     async fn coordinator_channel(
         &mut self,
         headers: HeaderMap,
@@ -206,8 +240,11 @@ impl WorkerChannel for Tolerant {
         context: &Arc<TaskContext>,
     ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
         let judge = self.judge();
+        let awaited = self.awaited(&set_plan_request);
+        let wait_max = if awaited.is_some() { END_WAIT_MAX } else { Duration::ZERO };
+        let nothing = |awaited: &Option<Awaited>| awaited.as_ref().map_or_else(|| empty().boxed(), Awaited::nothing);
         if judge.link.lost.is_cancelled() {
-            return Ok(empty().boxed());
+            return Ok(nothing(&awaited));
         }
         // `to_worker` ends when the query does; then nobody waits for an agent that does not close its side.
         let over = CancellationToken::new();
@@ -217,14 +254,17 @@ impl WorkerChannel for Tolerant {
         let lost = judge.link.lost.clone();
         let sent = self.channel.coordinator_channel(headers, set_plan_request, to_worker, metrics, context);
         let answer = tokio::select! {
-            () = lost.cancelled() => return Ok(empty().boxed()),
+            () = lost.cancelled() => return Ok(nothing(&awaited)),
             answer = tokio::time::timeout(judge.links.silence_max, sent) => answer,
         };
         match answer {
             Ok(Ok(answers)) => {
                 let until = async move {
                     tokio::select! {
-                        () = over.cancelled() => {}
+                        () = async {
+                            over.cancelled().await;
+                            tokio::time::sleep(wait_max).await;
+                        } => {}
                         () = lost.cancelled() => {}
                     }
                 };
@@ -234,12 +274,16 @@ impl WorkerChannel for Tolerant {
                         Err(error) => judge.or_lost(error).map(Err),
                     })
                 });
-                Ok(judged.take_until(until).boxed())
+                let judged = judged.take_until(until).boxed();
+                Ok(match awaited {
+                    Some(awaited) => awaited.watch(judged),
+                    None => judged,
+                })
             }
-            Ok(Err(error)) => judge.or_lost(error).map_or_else(|| Ok(empty().boxed()), Err),
+            Ok(Err(error)) => judge.or_lost(error).map_or_else(|| Ok(nothing(&awaited)), Err),
             Err(_) => {
                 judge.lose_silent();
-                Ok(empty().boxed())
+                Ok(nothing(&awaited))
             }
         }
     }

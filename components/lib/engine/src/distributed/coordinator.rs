@@ -10,6 +10,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use ids::{AgentId, QueryId};
 use parking_lot::Mutex;
+use pxl::FunctionRegistry;
 use tables::Relation;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,8 @@ use crate::distributed::channels::QueryLinks;
 use crate::distributed::execution::DistributedExecution;
 use crate::distributed::places::Places;
 use crate::distributed::plans::decode_plan;
-use crate::distributed::session::{OfQuery, session};
+use crate::distributed::prune::{may_tell_apart, wanted};
+use crate::distributed::session::{OfQuery, functions_only, session};
 use crate::distributed::table::Bound;
 use crate::execution::Planned;
 use crate::memory::QueryPool;
@@ -91,6 +93,8 @@ pub struct QuerySpec {
     pub time_max: Duration,
     /// Outputs follow the tables and come all at once, until the query is cancelled or dropped.
     pub streaming: bool,
+    /// Agents say what each step took, and the query is over when they have: [`DistributedExecution::steps`] tells it.
+    pub analyze: bool,
 }
 
 /// A query that streams ends with its reader. Its time is as long as any process of ours runs.
@@ -219,9 +223,10 @@ impl Coordinator {
     async fn plan(&self, spec: &QuerySpec, registered: Registered, deadline: Instant) -> Result<DistributedExecution, Error> {
         let slot = if spec.streaming { self.streams.slot().await? } else { self.admission.slot().await? };
         let start = std::time::Instant::now();
-        let links =
-            Arc::new(QueryLinks::new(&*self.transport, &spec.agents, self.args.agent_silence_max, spec.streaming.then_some(spec.query)));
-        let agents = links.agents().into();
+        let links = QueryLinks::new(&*self.transport, &spec.agents, self.args.agent_silence_max, spec.streaming.then_some(spec.query));
+        // What a stream took is never known: it has no end.
+        let analyze = spec.analyze && !spec.streaming;
+        let mut links = links.reporting(analyze);
         let pool = Arc::new(QueryPool::new(Arc::clone(&self.memory), self.args.query_memory_bytes_max));
         let failed = |error: DataFusionError| Error::classify(error, pool.refusal());
         let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool) as _);
@@ -230,7 +235,10 @@ impl Coordinator {
         let left = deadline.saturating_duration_since(Instant::now());
         let functions = self.functions.now();
         let places = Arc::new(Places::of(&functions));
-        let of_query = OfQuery { query: spec.query, left, streaming: spec.streaming, places: Arc::clone(&places) };
+        let left_out = self.leave_out(spec, &mut links, (&functions, &places)).await?;
+        let links = Arc::new(links);
+        let agents = links.agents().into();
+        let of_query = OfQuery { query: spec.query, left, streaming: spec.streaming, analyze, places: Arc::clone(&places) };
         let session = session(&self.args, &functions, runtime, &links, of_query).map_err(failed)?;
         let context = session.task_ctx();
         let mut outputs = Vec::with_capacity(spec.outputs.len());
@@ -246,7 +254,35 @@ impl Coordinator {
         let times = (start, Duration::ZERO);
         let execution = Execution::new(outputs, pool, Arc::new(ScanCounts::default()), slot, times);
         let execution = if spec.streaming { execution.all_at_once() } else { execution };
-        Ok(DistributedExecution::new(execution, links, registered, (spec.query, deadline, spec.time_max)))
+        Ok(DistributedExecution::new(execution, (links, left_out), registered, (spec.query, deadline, spec.time_max)))
+    }
+
+    /// Agents whose rows cannot matter are not given the query. A stream is for all: what they learn later counts too.
+    async fn leave_out(
+        &self,
+        spec: &QuerySpec,
+        links: &mut QueryLinks,
+        (functions, places): (&FunctionRegistry, &Arc<Places>),
+    ) -> Result<Vec<AgentId>, Error> {
+        if spec.streaming {
+            return Ok(Vec::new());
+        }
+        let context = functions_only(functions).map_err(Error::Internal)?;
+        let mut plans = Vec::with_capacity(spec.outputs.len());
+        for (bytes, _) in &spec.outputs {
+            let plan = decode_plan(bytes, &context, Bound { agents: Arc::default(), places: Arc::clone(places) })?;
+            if !may_tell_apart(&plan).map_err(Error::Plan)? {
+                return Ok(Vec::new());
+            }
+            plans.push(plan);
+        }
+        let wanted = wanted(&plans);
+        if !wanted.is_particular() {
+            return Ok(Vec::new());
+        }
+        let left_out = links.leave_out(&wanted).await;
+        tracing::debug!(query = %spec.query, left_out = left_out.len(), ?wanted, "agents are left out");
+        Ok(left_out)
     }
 }
 

@@ -7,18 +7,20 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::distributed::MissingAgent;
 use crate::distributed::channels::QueryLinks;
 use crate::distributed::coordinator::Registered;
+use crate::distributed::steps::steps;
+use crate::distributed::{MissingAgent, PlanStep};
 use crate::{Error, Execution, OutputBatch, Stats, TableQuality};
 
 /// How long agents are waited for when a query ends: they answer at once, or are gone.
-const END_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const END_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A distributed query that runs as far as it is asked to. Drop it to cancel: the agents are told.
 pub struct DistributedExecution {
     execution: Execution,
     links: Arc<QueryLinks>,
+    left_out: Vec<AgentId>,
     registered: Registered,
     query: QueryId,
     deadline: Instant,
@@ -35,6 +37,8 @@ pub struct Ended {
     pub stats: Stats,
     /// Whose rows are not, or not all, in the answer.
     pub missing: Vec<MissingAgent>,
+    /// Agents that were not given the query, because they said that they have no such rows. None of them is missing.
+    pub left_out: Vec<AgentId>,
     /// Agents whose reads are in `stats`.
     pub agents_counted: usize,
     /// How complete the rows of those agents were, in their order.
@@ -53,11 +57,11 @@ pub struct AgentQuality {
 impl DistributedExecution {
     pub(crate) fn new(
         execution: Execution,
-        links: Arc<QueryLinks>,
+        (links, left_out): (Arc<QueryLinks>, Vec<AgentId>),
         registered: Registered,
         (query, deadline, time_max): (QueryId, Instant, Duration),
     ) -> Self {
-        Self { execution, links, registered, query, deadline, time_max, failed: false, ends: Handle::try_current().ok() }
+        Self { execution, links, left_out, registered, query, deadline, time_max, failed: false, ends: Handle::try_current().ok() }
     }
 
     /// The next rows; none when all outputs are complete. After an error there are no more.
@@ -86,9 +90,12 @@ impl DistributedExecution {
         self.links.missing.list()
     }
 
-    /// How an output is made, for people: stages, tasks, operators. None if there is no such output.
-    pub fn explain(&self, output: usize) -> Option<String> {
-        self.execution.plan(output).map(|plan| datafusion_distributed::display_plan_ascii(plan.as_ref(), false))
+    /// How an output is made, step by step; what the steps took if the query is analyzed and the output is complete. None if there is no such
+    /// output.
+    pub async fn steps(&mut self, output: usize) -> Option<Vec<PlanStep>> {
+        let plan = self.execution.plan(output)?;
+        let reports = self.links.reports.as_ref().map(|reports| reports.list());
+        Some(steps(plan, reports.as_deref()).await)
     }
 
     /// Ends the query, complete or not, and asks the agents what they read for it.
@@ -105,7 +112,8 @@ impl DistributedExecution {
         }
         let agents_counted = said.len();
         let qualities = said.into_iter().map(|(agent, reads)| AgentQuality { agent, tables: reads.tables });
-        Ended { stats, missing: self.missing(), agents_counted, qualities: qualities.collect() }
+        let left_out = std::mem::take(&mut self.left_out);
+        Ended { stats, missing: self.missing(), left_out, agents_counted, qualities: qualities.collect() }
     }
 }
 

@@ -12,6 +12,8 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::limit::GlobalLimitExec;
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use ids::AgentId;
 use table_store::{Table, TimeRange};
@@ -58,6 +60,7 @@ pub(crate) struct AgentScan {
     asked: Arc<Asked>,
     target: Target,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl AgentScan {
@@ -84,7 +87,7 @@ impl AgentScan {
             EmissionType::Incremental,
             if asked.streaming { Boundedness::Unbounded { requires_infinite_memory: false } } else { Boundedness::Bounded },
         );
-        Ok(Self { asked, target, properties: Arc::new(properties) })
+        Ok(Self { asked, target, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
     }
 
     pub(crate) fn asked(&self) -> &Asked {
@@ -131,7 +134,8 @@ impl AgentScan {
             if asked.streaming {
                 Arc::new(StoreTail::new(table, Some(&columns), asked.times, scan_max)?)
             } else {
-                Arc::new(StoreScan::new(&asked.table, table.snapshot(), Some(&columns), asked.times, scan_max)?)
+                let scan = StoreScan::new(&asked.table, table.snapshot(), Some(&columns), asked.times, scan_max)?;
+                Arc::new(scan.counted_in(&self.metrics))
             }
         } else if let Some(rows) = scope.made.rows(&asked.table)? {
             let scan = made::scan(&asked.table, &rows, &asked.schema, Some(&wanted), asked.times)?;
@@ -169,6 +173,21 @@ impl AgentScan {
         }
         let filter: Arc<dyn ExecutionPlan> = Arc::new(filter.build()?);
         Ok(if asked.rows_max.is_some() { Arc::new(GlobalLimitExec::new(filter, 0, asked.rows_max)) } else { filter })
+    }
+}
+
+impl AgentScan {
+    /// The rows, counted, and the time that they take.
+    fn measured(&self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let measure = BaselineMetrics::new(&self.metrics, 0);
+        let schema = rows.schema();
+        let batches = futures::stream::poll_fn(move |context| {
+            let timer = measure.elapsed_compute().timer();
+            let polled = rows.as_mut().poll_next(context);
+            timer.done();
+            measure.record_poll(polled)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 }
 
@@ -233,6 +252,10 @@ impl ExecutionPlan for AgentScan {
         Some(Arc::new(Self { asked: Arc::new(asked), ..self.clone() }))
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let table = &self.asked.table;
         if partition != 0 {
@@ -248,6 +271,6 @@ impl ExecutionPlan for AgentScan {
             return internal_err!("the scan of {table} for agent {agent} was given to agent {}", scope.agent);
         }
         let plan = self.local(&scope)?.unwrap_or_else(|| Arc::new(EmptyExec::new(self.schema())));
-        Ok(scope.query.leaf(plan.execute(0, context)?))
+        Ok(scope.query.leaf(self.measured(plan.execute(0, context)?)))
     }
 }

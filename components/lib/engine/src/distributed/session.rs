@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::common::{DataFusionError, Result, plan_err};
-use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry as _, TaskContext};
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
     DesiredTaskCountEvent, DesiredTaskCountEventResponse, DistributedExt, DistributedLeafExec, RouteTasksEvent, RouteTasksEventResponse,
@@ -40,6 +40,8 @@ pub(crate) struct OfQuery {
     /// How long it may still run.
     pub(crate) left: Duration,
     pub(crate) streaming: bool,
+    /// Agents say what each step took.
+    pub(crate) analyze: bool,
     pub(crate) places: Arc<Places>,
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn session(
     links: &Arc<QueryLinks>,
     of_query: OfQuery,
 ) -> Result<SessionState> {
-    let OfQuery { query, left, streaming, places } = of_query;
+    let OfQuery { query, left, streaming, analyze, places } = of_query;
     let mut headers = HeaderMap::new();
     let value = |text: String| HeaderValue::from_str(&text).map_err(|error| DataFusionError::External(Box::new(error)));
     headers.insert(QUERY_HEADER, value(query.to_string())?);
@@ -69,21 +71,33 @@ pub(crate) fn session(
         .with_distributed_max_tasks_per_stage(TASKS_MAX)?
         .with_distributed_broadcast_joins(false)?
         .with_distributed_children_isolator_unions(false)?
-        // They would be waited for, from agents that are gone too.
-        .with_distributed_metrics_collection(false)?
+        // They are waited for: `reports` sees to it that they come from agents that are gone, too.
+        .with_distributed_metrics_collection(analyze)?
         .with_distributed_worker_connection_buffer_budget_bytes(args.agent_buffer_bytes_max)?
         .with_distributed_passthrough_headers(headers)?
         .with_distributed_desired_task_count_handler(tasks_of)
         .with_distributed_scale_up_leaf_node_handler(variants_of)
         .with_distributed_route_tasks_handler(route)
         .build();
+    register(&mut session, functions)?;
+    Ok(session)
+}
+
+/// Enough to read plans.
+pub(crate) fn functions_only(functions: &FunctionRegistry) -> Result<TaskContext> {
+    let mut session = SessionStateBuilder::new().with_default_features().build();
+    register(&mut session, functions)?;
+    Ok(TaskContext::from(&session))
+}
+
+fn register(session: &mut SessionState, functions: &FunctionRegistry) -> Result<()> {
     for function in functions.udfs() {
         session.register_udf(function)?;
     }
     for function in functions.udafs() {
         session.register_udaf(function)?;
     }
-    Ok(session)
+    Ok(())
 }
 
 fn config(args: &CoordinatorArgs, streaming: bool) -> SessionConfig {

@@ -6,16 +6,16 @@ use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::session_state::SessionState;
 use datafusion_distributed::{DistributedExt, Worker, WorkerQueryContext};
 use http::HeaderMap;
-use ids::{AgentId, QueryId};
+use ids::{AgentId, Asid, QueryId};
 use table_store::TableStore;
 
 use crate::distributed::codec::LeafCodec;
 use crate::distributed::queries::TaskScope;
 use crate::distributed::session::{LEFT_MS_HEADER, QUERY_HEADER};
-use crate::distributed::{AgentQueries, PLAN_VERSION};
+use crate::distributed::{AgentQueries, Own, PLAN_VERSION, Wanted};
 use crate::made::MadeTables;
 use crate::table_info::TableInfo;
-use crate::{AgentFacts, Functions};
+use crate::{AgentFacts, Functions, OwnNames};
 
 /// The limits of an agent's part in queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ impl Default for AgentWorkerArgs {
 pub struct AgentWorker {
     queries: Arc<AgentQueries>,
     worker: Worker,
+    asid: Asid,
+    names: Option<Arc<dyn OwnNames>>,
 }
 
 impl AgentWorker {
@@ -58,21 +60,26 @@ impl AgentWorker {
         facts: AgentFacts,
         args: AgentWorkerArgs,
     ) -> Self {
-        let AgentFacts { asid, mut tables, events_lost } = facts;
+        let AgentFacts { asid, mut tables, events_lost, names } = facts;
         tables.push(Arc::new(TableInfo { asid, store: Arc::clone(&store) }));
-        let own = Own { agent, store, made: MadeTables(tables) };
+        let own = Tables { agent, store, made: MadeTables(tables) };
         let queries = Arc::new(AgentQueries::new(functions.into(), events_lost, args));
         let opened = Arc::clone(&queries);
         let session = move |context: WorkerQueryContext| {
             let session = session(context, &own, &opened, args);
             async move { session }
         };
-        Self { queries, worker: Worker::from_session_builder(session).with_version(PLAN_VERSION) }
+        Self { queries, worker: Worker::from_session_builder(session).with_version(PLAN_VERSION), asid, names }
     }
 
     /// The queries that run here.
     pub fn queries(&self) -> &Arc<AgentQueries> {
         &self.queries
+    }
+
+    /// Whether rows of this agent may matter to a query that comes now.
+    pub fn may_matter(&self, wanted: &Wanted) -> bool {
+        wanted.may_matter(&Own { asid: self.asid, names: self.names.as_ref().and_then(|names| names.filter()) })
     }
 
     /// What serves the worker protocol.
@@ -89,21 +96,21 @@ impl std::fmt::Debug for AgentWorker {
 
 /// What tasks read.
 #[derive(Debug)]
-struct Own {
+struct Tables {
     agent: AgentId,
     store: Arc<TableStore>,
     made: MadeTables,
 }
 
 /// Made for each task.
-fn session(mut context: WorkerQueryContext, own: &Own, queries: &AgentQueries, args: AgentWorkerArgs) -> Result<SessionState> {
+fn session(mut context: WorkerQueryContext, own: &Tables, queries: &AgentQueries, args: AgentWorkerArgs) -> Result<SessionState> {
     let (query, left) = query_of(&context.headers)?;
     let query = queries.open(query, left)?;
     let (runtime, functions) = (Arc::clone(&query.runtime), Arc::clone(&query.functions));
     let config = context.builder.config().get_or_insert_default();
     *config = std::mem::take(config).with_batch_size(args.batch_rows.max(1));
     config.set_extension(Arc::clone(&query.counts));
-    let Own { agent, store, made } = own;
+    let Tables { agent, store, made } = own;
     config.set_extension(Arc::new(TaskScope { agent: *agent, store: Arc::clone(store), made: made.clone(), query }));
     let mut session = context.builder.with_runtime_env(runtime).with_distributed_user_codec(LeafCodec).build();
     // The builder's own methods would replace DataFusion's functions instead of adding to them.
