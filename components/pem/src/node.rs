@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::life::{Collector, CollectorState, Member, ProcessEvent};
-use agent::names::{ClusterNames, NamesHandle, names_filter};
+use agent::names::{ClusterNames, NamesHandle, StateTable, names_filter};
 use agent::tracepoints::run_requests;
 use agent::{Compute, DialSet, DialStates, Dialer, MemberHandle, ProcessTables, Requests, host, schema};
 use bus::Bus;
@@ -62,8 +62,15 @@ impl Node {
             memory_bytes_max: args.memory_bytes_max,
             ..AgentWorkerArgs::default()
         };
-        let process: Arc<dyn AgentTables> = Arc::new(ProcessTables { asid: member.asid });
-        let facts = AgentFacts { asid: member.asid, tables: vec![process], events_lost: pem.events_lost().clone() };
+        let process: Arc<dyn AgentTables> = Arc::new(ProcessTables { asid: member.asid, collects_data: true });
+        let pod_name = args.node.pod_name.clone();
+        let state: Arc<dyn AgentTables> = Arc::new(StateTable { asid: member.asid, pod_name, names: names.clone() });
+        let facts = AgentFacts {
+            asid: member.asid,
+            tables: vec![process, state],
+            events_lost: pem.events_lost().clone(),
+            names: Some(Arc::new(names.clone())),
+        };
         let worker = AgentWorker::of_agent(member.id, Arc::clone(pem.store()), functions, facts, limits);
         let dialer = Dialer::new(member.id, worker, compute.handle().clone(), tls.client());
         let (set, dials) = DialSet::new(dialer, tasks.clone());

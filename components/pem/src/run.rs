@@ -1,9 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use agent::life::{Member, Standing};
+use agent::life::Member;
 use agent::names::{NamesHandle, run_names};
-use agent::{Compute, DIAL_PROTOCOL, DialStates, MemberHandle, Membership, MembershipArgs, WallClock};
+use agent::{Compute, DIAL_PROTOCOL, DialStates, MemberHandle, Membership, MembershipArgs, WallClock, next_member};
 use bus::{Bus, Selector, TlsFiles};
 use rpc::MutualTls;
 use service::{Health, Metrics, Shell};
@@ -80,14 +80,14 @@ struct Nodes {
 impl Nodes {
     async fn run(mut self) -> Result<(), Error> {
         let mut standing = self.member.standing();
-        let Some(mut member) = next_member(&mut standing, None, &self.shell).await else { return Ok(()) };
+        let Some(mut member) = next_member(&mut standing, None, &self.shell.stop).await else { return Ok(()) };
         loop {
             let mut node = Node::start(&self.args, member, &self.tls, &self.compute, (&self.member, &self.names), &self.shell)?;
             self.dials.send_replace(node.dials().clone());
             self.current.set(node.pem().clone());
             self.write_ready_file(member)?;
             let next = tokio::select! {
-                next = next_member(&mut standing, Some(member), &self.shell) => next,
+                next = next_member(&mut standing, Some(member), &self.shell.stop) => next,
                 () = node.take_requests(&self.bus, &self.member, &mut self.requests) => None,
             };
             node.stop().await;
@@ -103,21 +103,5 @@ impl Nodes {
         let http = self.http.map_or_else(String::new, |address| format!("{address}\n"));
         std::fs::write(path, format!("{}\n{}\n{http}", member.id, member.asid.0))
             .map_err(|source| Error::ReadyFile { path: path.clone(), source })
-    }
-}
-
-/// Who it is, once that is another one than before; `None` at the stop, and when it must not go on.
-async fn next_member(standing: &mut watch::Receiver<Standing>, before: Option<Member>, shell: &Shell) -> Option<Member> {
-    let another = |standing: &Standing| match standing {
-        Standing::Running(member) => Some(*member) != before,
-        Standing::Stopped { .. } => true,
-        Standing::Registering { .. } => false,
-    };
-    tokio::select! {
-        () = shell.stop.cancelled() => None,
-        seen = standing.wait_for(another) => match seen.as_deref() {
-            Ok(Standing::Running(member)) => Some(*member),
-            Ok(Standing::Stopped { .. } | Standing::Registering { .. }) | Err(_) => None,
-        },
     }
 }

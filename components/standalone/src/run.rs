@@ -48,7 +48,8 @@ async fn serve(args: RunArgs, shell: Shell) -> Result<(), Error> {
 
     let pem = pem::start(&args.pem, ASID, &shell.stop, &shell.tasks)?;
     let functions = Arc::new(funcs::registry(&environment(&pem, &identity)));
-    let facts = AgentFacts { asid: ASID, tables: vec![Arc::new(ProcessTables { asid: ASID })], ..AgentFacts::default() };
+    let facts =
+        AgentFacts { asid: ASID, tables: vec![Arc::new(ProcessTables { asid: ASID, collects_data: true })], ..AgentFacts::default() };
     let engine = Arc::new(Engine::of_agent(Arc::clone(pem.store()), functions, facts, engine_args(&args)));
     let machine = Machine { asid: ASID, identity: identity.clone(), store: Arc::clone(pem.store()), started: now() };
     let agent = facts::agent(&identity.name, pem.statuses());

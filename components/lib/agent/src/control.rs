@@ -1,21 +1,23 @@
-use std::sync::Arc;
-
 use api::internal::agent_control_server::AgentControl;
-use api::internal::{EndQueryRequest, EndQueryResponse, QueryRunsRequest, QueryRunsResponse, TableQuality};
-use engine::distributed::AgentQueries;
+use api::internal::{
+    EndQueryRequest, EndQueryResponse, MayMatterRequest, MayMatterResponse, QueryRunsRequest, QueryRunsResponse, TableQuality,
+};
+use engine::distributed::AgentWorker;
 use ids::QueryId;
 use tonic::{Request, Response, Status};
 
+use crate::wire::decode_wanted;
+
 /// What Kelvin may ask of an agent besides rows.
 pub(crate) struct Control {
-    pub(crate) queries: Arc<AgentQueries>,
+    pub(crate) worker: AgentWorker,
 }
 
 #[tonic::async_trait]
 impl AgentControl for Control {
     async fn end_query(&self, request: Request<EndQueryRequest>) -> Result<Response<EndQueryResponse>, Status> {
         let query = query_id(&request.get_ref().query_id)?;
-        let ended = self.queries.end(query);
+        let ended = self.worker.queries().end(query);
         let known = ended.is_some();
         tracing::debug!(%query, known, "a query has ended");
         let reads = ended.unwrap_or_default();
@@ -28,8 +30,13 @@ impl AgentControl for Control {
         }))
     }
 
+    async fn may_matter(&self, request: Request<MayMatterRequest>) -> Result<Response<MayMatterResponse>, Status> {
+        let may_matter = self.worker.may_matter(&decode_wanted(request.into_inner()));
+        Ok(Response::new(MayMatterResponse { may_matter }))
+    }
+
     async fn query_runs(&self, request: Request<QueryRunsRequest>) -> Result<Response<QueryRunsResponse>, Status> {
-        let runs = self.queries.runs(query_id(&request.get_ref().query_id)?);
+        let runs = self.worker.queries().runs(query_id(&request.get_ref().query_id)?);
         Ok(Response::new(QueryRunsResponse { runs }))
     }
 }

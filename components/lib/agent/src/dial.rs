@@ -126,7 +126,7 @@ impl Dialer {
 
     /// Until the connection is over.
     async fn serve(&self, stream: BoxIo, args: &DialArgs, stop: &CancellationToken) -> Result<(), Error> {
-        let control = Control { queries: Arc::clone(self.worker.queries()) };
+        let control = Control { worker: self.worker.clone() };
         let routes = Routes::new(self.worker.worker().into_worker_server()).add_service(AgentControlServer::new(control)).prepare();
         let service = TowerToHyperService::new(OnCompute { inner: routes, handle: self.compute.clone() });
         let connection = http2::Builder::new(TokioExecutor::new())

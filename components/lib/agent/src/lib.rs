@@ -32,6 +32,7 @@ mod membership;
 mod metrics;
 pub mod names;
 mod node_args;
+mod own_threads;
 pub mod schema;
 pub mod tracepoints;
 pub mod wire;
@@ -47,7 +48,7 @@ pub use hello::DIAL_PROTOCOL;
 pub use hub::{Hub, HubArgs, HubCounts};
 pub use io::{BoxIo, Connect, Io};
 pub use kelvins::{DialAction, DialSet, DialStates, Dialled, KELVIN_LINGER, KELVINS_MAX, plan};
-pub use membership::{MemberHandle, Membership, MembershipArgs, MembershipCounts, Request, Requests, WallClock, wall_clock};
+pub use membership::{MemberHandle, Membership, MembershipArgs, MembershipCounts, Request, Requests, WallClock, next_member, wall_clock};
 pub use metrics::{Dials, METRICS_PERIOD, push_metrics, register_metrics, watch_readiness};
 pub use node_args::NodeArgs;
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use datafusion::common::DataFusionError;
 use datafusion_distributed::{WorkerChannel, grpc};
 use engine::TableQuality;
-use engine::distributed::{AgentLink, AgentReads};
+use engine::distributed::{AgentLink, AgentReads, Wanted};
 use ids::{QueryId, UnixNs};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -41,6 +41,12 @@ impl AgentLink for PeerLink {
         let (batches, rows, bytes) = (answer.batches_read, answer.rows_read, answer.bytes_read);
         let tables = answer.tables.into_iter().map(quality).collect();
         answer.known.then_some(AgentReads { batches, rows, bytes, tables })
+    }
+
+    async fn may_matter(&self, wanted: &Wanted) -> bool {
+        let request = crate::wire::encode_wanted(wanted);
+        let answer = AgentControlClient::new(self.channel.clone()).may_matter(request).await;
+        answer.map_or(true, |answer| answer.into_inner().may_matter)
     }
 
     async fn runs_query(&self, query: QueryId) -> bool {

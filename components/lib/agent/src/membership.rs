@@ -373,3 +373,19 @@ fn random_id(random: &mut StdRng) -> AgentId {
     use rand::RngCore as _;
     AgentId::from_halves(random.next_u64(), random.next_u64())
 }
+
+/// Who it is, once that is another one than before; `None` at the stop, and when it must not go on.
+pub async fn next_member(standing: &mut watch::Receiver<Standing>, before: Option<Member>, stop: &CancellationToken) -> Option<Member> {
+    let another = |standing: &Standing| match standing {
+        Standing::Running(member) => Some(*member) != before,
+        Standing::Stopped { .. } => true,
+        Standing::Registering { .. } => false,
+    };
+    tokio::select! {
+        () = stop.cancelled() => None,
+        seen = standing.wait_for(another) => match seen.as_deref() {
+            Ok(Standing::Running(member)) => Some(*member),
+            Ok(Standing::Stopped { .. } | Standing::Registering { .. }) | Err(_) => None,
+        },
+    }
+}

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
-use api::internal::{OutputRows, OutputSchema};
+use api::internal::{MayMatterRequest, OutputRows, OutputSchema, WantedOneOf, WantedScan};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
@@ -13,6 +13,8 @@ use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{MetadataVersion, root_as_message};
 use bytes::Bytes;
+use engine::distributed::{OneOf, Wanted};
+use ids::Asid;
 use tonic::Status;
 
 use crate::hub::with_causes;
@@ -76,6 +78,29 @@ pub fn decode_rows(message: &OutputRows, schema: &SchemaRef) -> Result<RecordBat
     }
     let body = Buffer::from(Bytes::clone(&message.body));
     read_record_batch(&body, batch, Arc::clone(schema), &std::collections::HashMap::new(), None, &MetadataVersion::V5)
+}
+
+/// What a query wants of agents, for one of them.
+pub(crate) fn encode_wanted(wanted: &Wanted) -> MayMatterRequest {
+    let one_of = |condition: &OneOf| match condition {
+        OneOf::Names(names) => WantedOneOf { names: names.clone(), ..WantedOneOf::default() },
+        OneOf::Agents(asids) => WantedOneOf { asids: asids.iter().map(|asid| asid.0).collect(), ..WantedOneOf::default() },
+    };
+    let any = [Vec::new()];
+    let scans = wanted.scans().unwrap_or(&any);
+    MayMatterRequest { scans: scans.iter().map(|scan| WantedScan { all: scan.iter().map(one_of).collect() }).collect() }
+}
+
+/// The inverse of [`encode_wanted`]. A condition with neither names nor numbers is one that no agent fulfils.
+pub(crate) fn decode_wanted(request: MayMatterRequest) -> Wanted {
+    let one_of = |condition: WantedOneOf| {
+        if condition.names.is_empty() {
+            OneOf::Agents(condition.asids.into_iter().map(Asid).collect())
+        } else {
+            OneOf::Names(condition.names)
+        }
+    };
+    Wanted::of_scans(request.scans.into_iter().map(|scan| scan.all.into_iter().map(one_of).collect()).collect())
 }
 
 /// A status that a call to Kelvin ended with: UNAVAILABLE if the connection broke, as whatever HTTP/2 calls that. Then another Kelvin may be

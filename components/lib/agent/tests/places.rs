@@ -6,14 +6,17 @@ mod support;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{DataType as ArrowType, Int64Type};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
-use engine::distributed::{NamesFilter, QuerySpec, wanted};
-use engine::{AgentFacts, Error, Fault};
+use engine::distributed::{NamesFilter, Own, QuerySpec, wanted};
+use engine::{AgentFacts, Error, Fault, OwnNames};
+use ids::{Asid, Upid};
+use parking_lot::Mutex;
 use pxl::{FunctionRegistry, RunsOn, ScalarFunction, ScalarLower, SemanticRule};
 use support::{Fleet, Options, Row, empty_store, fill, functions};
-use tables::DataType;
+use table_store::TableStore;
+use tables::{ColumnDef, DataType, Relation, SemanticType};
 
 const AGENTS: i64 = 3;
 /// What no answer may hold: a function was asked where it knows nothing.
@@ -203,13 +206,101 @@ async fn leaving_out_agents_that_do_not_know_a_name_never_changes_the_answer() {
     for (most, lines) in scripts {
         let compiled = fleet.compile(&script(&lines));
         let wanted = wanted(compiled.outputs.iter().map(|output| &output.plan));
+        let may_matter = |names: &NamesFilter| wanted.may_matter(&Own { asid: Asid(0), names: Some(names.clone()) });
         let agents: Vec<_> =
-            fleet.agents().into_iter().zip(&filters).filter(|(_, names)| wanted.may_matter(names)).map(|(agent, _)| agent).collect();
+            fleet.agents().into_iter().zip(&filters).filter(|(_, names)| may_matter(names)).map(|(agent, _)| agent).collect();
         assert!(agents.len() <= most, "{lines}: {wanted:?}");
         assert_eq!(wanted.is_particular(), most < 3, "{lines}: {wanted:?}");
         let all = fleet.run_spec(&compiled, fleet.spec(&compiled)).await.unwrap().0;
         let some = fleet.run_spec(&compiled, QuerySpec { agents, ..fleet.spec(&compiled) }).await.unwrap().0;
         assert_eq!(some, all, "{lines}");
+    }
+    fleet.stop().await;
+}
+
+/// What an agent of a test knows; it may learn more.
+#[derive(Debug, Clone, Default)]
+struct Known(Arc<Mutex<Option<NamesFilter>>>);
+
+impl OwnNames for Known {
+    fn filter(&self) -> Option<NamesFilter> {
+        self.0.lock().clone()
+    }
+}
+
+fn sorted_ids(mut ids: Vec<ids::AgentId>) -> Vec<ids::AgentId> {
+    ids.sort();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_that_do_not_know_a_name_are_left_out_as_long_as_they_do_not() {
+    let mut fleet = Fleet::start(Vec::new(), Options { functions: Some(registry(Place::Coordinator)), ..Options::default() }).await;
+    let known: Vec<Known> = (0..AGENTS).map(|_| Known::default()).collect();
+    for (agent, known) in (0..AGENTS).zip(&known) {
+        let store = empty_store();
+        fill(&store, "a", &rows(agent));
+        let facts = AgentFacts { names: Some(Arc::new(known.clone())), ..AgentFacts::default() };
+        fleet.add_with(store, registry(Place::Agent(agent)).into(), facts).await;
+    }
+    let lines = "px.display(df[px.upid_to_pod_name(df.number) == 'ns/pod-7'][['number']])";
+    let ask = async || fleet.run(&script(lines)).await.unwrap();
+    // Until an agent knows all that there is, it is asked.
+    let (answer, ended) = ask().await;
+    assert_eq!((answer.outputs[0].1.clone(), ended.left_out.len(), ended.agents_counted), (vec![vec!["7".to_owned()]], 0, 3));
+    // None has heard of the pod yet: each of them says so.
+    known.iter().for_each(|known| *known.0.lock() = Some(NamesFilter::for_names(10)));
+    let (answer, ended) = ask().await;
+    assert_eq!((answer.rows(0), sorted_ids(ended.left_out), ended.missing), (0, fleet.agents(), vec![]));
+    // The moment one has, it is asked: nothing that anybody was told before counts.
+    for (agent, known) in (0..AGENTS).zip(&known) {
+        *known.0.lock() = Some(names(agent));
+    }
+    let (answer, ended) = ask().await;
+    assert_eq!((answer.outputs[0].1.clone(), ended.missing), (vec![vec!["7".to_owned()]], vec![]));
+    assert_eq!((sorted_ids(ended.left_out), ended.agents_counted), (vec![fleet.agents()[0], fleet.agents()[2]], 1));
+    // Another output wants all rows: all are asked.
+    let (answer, ended) = fleet.run(&script(&format!("{lines}\npx.display(df.agg(n=('number', px.count)), 'all')"))).await.unwrap();
+    assert_eq!((answer.outputs[1].1.clone(), ended.left_out), (vec![vec!["30".to_owned()]], vec![]));
+    fleet.stop().await;
+}
+
+/// Two processes of that agent.
+fn processes(asid: Asid) -> Arc<TableStore> {
+    let column = |name: &str, data_type| ColumnDef { name: name.to_owned(), data_type, semantic_type: SemanticType::None };
+    let columns = vec![column("time_", DataType::Time64Ns), column("upid", DataType::Uint128), column("n", DataType::Int64)];
+    let relation = Relation { columns };
+    let upids = [7, 8].map(|pid| Some(Upid::new(asid, pid, 0).to_be_bytes()));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(TimestampNanosecondArray::from(vec![1, 2])),
+        Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(upids.into_iter(), 16).unwrap()),
+        Arc::new(Int64Array::from(vec![i64::from(asid.0) * 10, i64::from(asid.0) * 10 + 1])),
+    ];
+    let rows = RecordBatch::try_new(Arc::new(relation.arrow_schema()), columns).unwrap();
+    let store = empty_store();
+    store.create("p", relation).unwrap().append(rows).unwrap();
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_is_looked_for_on_its_own_agent() {
+    let mut fleet = Fleet::start(Vec::new(), Options::default()).await;
+    for asid in 1..=3 {
+        fleet.add_with(processes(Asid(asid)), functions().into(), AgentFacts { asid: Asid(asid), ..AgentFacts::default() }).await;
+    }
+    // How many are left out, the rows, and the script.
+    let scripts: [(usize, &[&str], &str); 6] = [
+        (2, &["20"], "px.display(df[df.upid == px.upid(2, 7, 0)][['n']])"),
+        (2, &["30", "31"], "px.display(df[px.upid_to_asid(df.upid) == 3][['n']])"),
+        (1, &["10", "21"], "px.display(df[df.upid == px.upid(1, 7, 0) or df.upid == px.upid(2, 8, 0)][['n']])"),
+        (3, &[], "px.display(df[df.upid == px.upid(9, 7, 0)][['n']])"),
+        (0, &["10", "11", "21", "30", "31"], "px.display(df[df.upid != px.upid(2, 7, 0)][['n']])"),
+        (0, &["20", "30"], "px.display(df[df.upid == px.upid(2, 7, 0) or df.n == 30][['n']])"),
+    ];
+    for (left_out, rows, lines) in scripts {
+        let (answer, ended) = fleet.run(&format!("import px\ndf = px.DataFrame('p')\n{lines}\n")).await.unwrap();
+        let got: Vec<&str> = answer.outputs[0].1.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!((got.as_slice(), ended.left_out.len(), ended.missing.len()), (rows, left_out, 0), "{lines}");
     }
     fleet.stop().await;
 }

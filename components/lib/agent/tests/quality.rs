@@ -90,8 +90,8 @@ impl AgentTables for State {
 async fn agents_tell_of_themselves() {
     let mut fleet = Fleet::start(Vec::new(), Options::default()).await;
     for asid in [Asid(3), Asid(4)] {
-        let tables: Vec<Arc<dyn AgentTables>> = vec![Arc::new(State { asid }), Arc::new(ProcessTables { asid })];
-        fleet.add_with(full_store(100), functions().into(), AgentFacts { asid, tables, events_lost: EventsLost::default() }).await;
+        let tables: Vec<Arc<dyn AgentTables>> = vec![Arc::new(State { asid }), Arc::new(ProcessTables { asid, collects_data: true })];
+        fleet.add_with(full_store(100), functions().into(), AgentFacts { asid, tables, ..AgentFacts::default() }).await;
     }
     let (answer, _) = fleet.run("import px\npx.display(px._DebugMDState())\n").await.unwrap();
     assert_eq!(answer.outputs[0].1, [["3", "ns/pem", "ready"], ["4", "ns/pem", "ready"]]);
@@ -103,7 +103,11 @@ async fn agents_tell_of_themselves() {
     assert_eq!(answer.outputs[0].1, [["a", "2"]]);
     let error = fleet.run("import px\npx.display(px._DebugStackTrace())\n").await.unwrap_err();
     assert!(format!("{error:?}").contains("px._DebugStackTrace: stacks are not told"), "{error:?}");
-    let (answer, _) = fleet.run("import px\npx.display(px._HeapRanges())\n").await.unwrap();
-    assert_eq!(answer.rows(0), 0, "nobody tells that");
+    let script =
+        "import px\ndf = px._HeapRanges()\ndf = df.groupby('asid').agg(n=('length', px.sum))\npx.display(df[df.n > 0][['asid']])\n";
+    let (answer, _) = fleet.run(script).await.unwrap();
+    assert_eq!(answer.outputs[0].1, [["3"], ["4"]]);
+    let error = fleet.run("import px\npx.display(px._HeapSample())\n").await.unwrap_err();
+    assert!(format!("{error:?}").contains("does not note who asks for memory"), "{error:?}");
     fleet.stop().await;
 }

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use engine::distributed::{PlanStep, StepAt};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use support::{Answer, Fleet, Options, Row, empty_store, fill, run_local};
@@ -329,8 +330,10 @@ fn plans_do_the_agents_part_on_the_agents() {
         let fleet = Fleet::start(stores, Options::default()).await;
         let script = "import px\ndf = px.DataFrame('a', start_time='-5m')\ndf = df[df.number > 10]\n\
                       px.display(df.groupby('service').agg(n=('number', px.count), s=('share', px.sum)))\n";
-        let plan = fleet.execute(script).await.unwrap().explain(0).unwrap();
-        let agents_part = plan.split("Stage 1 ──").nth(1).unwrap();
+        let steps = fleet.execute(script).await.unwrap().steps(0).await.unwrap();
+        let text = |steps: &mut dyn Iterator<Item = &PlanStep>| steps.map(|step| step.text.clone() + "\n").collect::<String>();
+        let agents_part = text(&mut steps.iter().filter(|step| step.at == StepAt::EachAgent));
+        let plan = text(&mut steps.iter());
         assert!(agents_part.contains("mode=Partial"), "{plan}");
         assert!(agents_part.contains("columns=[service, number, share], filters=[number@2 > 10], time_=["), "{plan}");
         assert!(!plan.contains("RepartitionExec"), "{plan}");

@@ -21,6 +21,6 @@ pub use error::Error;
 pub use health::{Check, Health};
 pub use http::HttpArgs;
 pub use legacy::{LEGACY_VARIABLES, LegacyVariable, parse};
-pub use memory::{GIVE_BACK_PERIOD, Heap, give_back, heap};
+pub use memory::{GIVE_BACK_PERIOD, Heap, give_back, heap, heap_text};
 pub use metrics::Metrics;
 pub use shell::{Settings, Shell, main};

@@ -45,6 +45,33 @@ pub fn heap() -> Heap {
     Heap::default()
 }
 
+/// All that the allocator tells of its arenas and their free blocks: the XML of `malloc_info`.
+///
+/// # Errors
+/// Another C library's allocator tells nothing, or there is no memory for the text.
+#[allow(unsafe_code, reason = "the C library writes into a stream over memory")]
+pub fn heap_text() -> Result<String, String> {
+    #[cfg(target_env = "gnu")]
+    {
+        let (mut text, mut bytes) = (std::ptr::null_mut::<libc::c_char>(), 0_usize);
+        // SAFETY: `text` and `bytes` outlive the stream, which is closed before they are read; closing it ends the text, which is freed once.
+        unsafe {
+            let stream = libc::open_memstream(&raw mut text, &raw mut bytes);
+            if stream.is_null() {
+                return Err(format!("no memory for the allocator's text: {}", std::io::Error::last_os_error()));
+            }
+            let told = libc::malloc_info(0, stream);
+            let closed = libc::fclose(stream);
+            let copy = (told == 0 && closed == 0 && !text.is_null())
+                .then(|| String::from_utf8_lossy(std::slice::from_raw_parts(text.cast::<u8>(), bytes)).into_owned());
+            libc::free(text.cast());
+            copy.ok_or_else(|| "the allocator tells nothing".to_owned())
+        }
+    }
+    #[cfg(not(target_env = "gnu"))]
+    Err("this C library's allocator tells nothing".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +93,12 @@ mod tests {
         let after = anonymous_bytes();
         assert!(after + (32 << 20) < before, "{before} {after}");
         drop(last);
+    }
+
+    #[test]
+    fn the_allocator_tells_of_its_arenas() {
+        let text = heap_text().unwrap();
+        assert!(text.starts_with("<malloc version=") && text.contains("<heap nr=\"0\">"), "{text}");
     }
 
     #[test]

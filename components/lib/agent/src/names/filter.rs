@@ -5,16 +5,35 @@ use std::collections::BTreeSet;
 use api::carnot::planner::distributedpb::{MetadataInfo, metadata_info::Filter};
 use api::shared::bloomfilterpb::XxHash64BloomFilter;
 use api::shared::metadatapb::MetadataType;
+use engine::OwnNames;
 use engine::distributed::NamesFilter;
 use k8s_state::{Moment, Object, Snapshot};
 use prost::Message as _;
 
+use crate::names::NamesHandle;
+
 /// Names that a filter is made for at least. Reference: 10,000 at an error of 1 %.
 const NAMES_MIN: usize = 10_000;
 
-/// The names and uids of all pods that are known, of their services and containers, also of those that are gone: rows are kept for longer. An
-/// encoded `MetadataInfo`, the same for the same names.
+/// An encoded `MetadataInfo` of [`filter_of`], the same for the same names.
 pub fn names_filter(snapshot: &Snapshot) -> Vec<u8> {
+    let filter = filter_of(snapshot);
+    let (bits, hashes) = filter.parts();
+    let fields =
+        [MetadataType::ContainerId, MetadataType::PodId, MetadataType::ServiceId, MetadataType::PodName, MetadataType::ServiceName];
+    let filter = XxHash64BloomFilter { data: bits.to_vec(), num_hashes: i32::try_from(hashes).unwrap_or(i32::MAX) };
+    MetadataInfo { metadata_fields: fields.map(i32::from).to_vec(), filter: Some(Filter::Xxhash64BloomFilter(filter)) }.encode_to_vec()
+}
+
+/// What this agent's functions can give now; none until all is known that there was when it began.
+impl OwnNames for NamesHandle {
+    fn filter(&self) -> Option<NamesFilter> {
+        self.counts().complete.then(|| filter_of(&self.snapshot()))
+    }
+}
+
+/// The names and uids of all pods that are known, of their services and containers, also of those that are gone: rows are kept for longer.
+fn filter_of(snapshot: &Snapshot) -> NamesFilter {
     let mut names = BTreeSet::new();
     let mut add = |namespace: &str, name: &str, uid: &str| {
         names.extend([format!("{namespace}/{name}"), name.to_owned(), uid.to_owned()]);
@@ -34,11 +53,7 @@ pub fn names_filter(snapshot: &Snapshot) -> Vec<u8> {
     for name in &names {
         filter.insert(name);
     }
-    let (bits, hashes) = filter.parts();
-    let fields =
-        [MetadataType::ContainerId, MetadataType::PodId, MetadataType::ServiceId, MetadataType::PodName, MetadataType::ServiceName];
-    let filter = XxHash64BloomFilter { data: bits.to_vec(), num_hashes: i32::try_from(hashes).unwrap_or(i32::MAX) };
-    MetadataInfo { metadata_fields: fields.map(i32::from).to_vec(), filter: Some(Filter::Xxhash64BloomFilter(filter)) }.encode_to_vec()
+    filter
 }
 
 #[cfg(test)]

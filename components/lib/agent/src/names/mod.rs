@@ -8,9 +8,11 @@
 mod feed;
 mod filter;
 mod mirror;
+mod state_table;
 mod sync;
 
 pub use feed::{BACKLOG_UPDATES_MAX, Feed, FeedCounts, FeedEffect, FeedEvent, REQUEST_AGAIN, Sequenced};
 pub use filter::names_filter;
 pub use mirror::{Mirror, MirrorCounts};
+pub use state_table::StateTable;
 pub use sync::{ClusterNames, ContainerOf, NamesCounts, NamesHandle, run_names};
