@@ -11,6 +11,7 @@ mod args;
 mod error;
 mod grpc;
 mod metrics;
+mod own;
 mod query;
 mod request;
 mod run;

@@ -7,6 +7,7 @@ mod support;
 use std::time::SystemTime;
 
 use api::internal::kelvin_client::KelvinClient;
+use api::internal::plan_step::At;
 use api::internal::{CancelRequest, ExecutePlanRequest};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -32,6 +33,28 @@ async fn a_plan_is_answered_with_schemas_rows_and_an_end() {
     assert_eq!(rows[1].iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
     assert_eq!((end.agents_counted, end.rows_read), (2, 60));
     assert_eq!(end.missing.iter().map(|missing| missing.agent_id.clone()).collect::<Vec<_>>(), [vec![9; 16]]);
+    vizier.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_an_output_is_made_is_told_at_the_end_with_what_each_agents_steps_took() {
+    let vizier = Vizier::start(vec![store(10), store(20)], &[]).await;
+    let script = "import px\ndf = px.DataFrame('t')\npx.display(df.agg(n=('number', px.sum)))\n";
+    let ask = async |query: u8, explain: bool, analyze: bool| {
+        let request = ExecutePlanRequest { explain, analyze, ..vizier.request(query, script) };
+        let answers = vizier.client().await.execute_plan(request).await.unwrap().into_inner();
+        read(answers).await.unwrap().1.plans
+    };
+    assert_eq!(ask(1, false, false).await, []);
+    let plans = ask(2, true, false).await;
+    assert!(plans.len() == 1 && plans[0].steps.iter().any(|step| step.at == Some(At::EachAgent(true))), "{plans:#?}");
+    let plans = ask(3, false, true).await;
+    for (at, rows) in [(0, 10), (1, 20)] {
+        let own = plans[0].steps.iter().filter(|step| step.at == Some(At::AgentId(vizier.agent(at).to_bytes().to_vec())));
+        let scan = own.filter(|step| step.text.starts_with("AgentScan")).collect::<Vec<_>>();
+        assert!(scan.len() == 1 && scan[0].text.contains(&format!("rows_read={rows}")), "{plans:#?}");
+    }
+    assert!(plans[0].steps[0].at.is_none() && plans[0].steps[0].text.contains("metrics=["), "{plans:#?}");
     vizier.stop().await;
 }
 

@@ -7,13 +7,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use agent::wire::{decode_rows, decode_schema};
+use api::internal::execute_plan_response::Message;
+use api::internal::kelvin_client::KelvinClient;
+use api::internal::{ExecutePlanRequest, PlanColumn, PlanOutput};
 use api::shared::k8s::metadatapb::{MissingK8sMetadataResponse, NamespaceUpdate, ResourceUpdate, resource_update};
 use api::vizier::messages::vizier_message::Msg;
-use api::vizier::messages::{HeartbeatAck, K8sMetadataMessage, RegisterAgentResponse, VizierMessage, k8s_metadata_message};
+use api::vizier::messages::{
+    HeartbeatAck, K8sMetadataMessage, KelvinAddress, MetadataUpdateInfo, RegisterAgentResponse, VizierMessage, k8s_metadata_message,
+};
 use bus::{Bus, Nats, Selector, Subscription, subject};
+use engine::distributed::{AgentCatalog, PLAN_VERSION, encode_plan};
 use harness_nats::{NatsServer, Setup};
-use ids::AgentId;
-use rpc::CertificateAuthority;
+use ids::{AgentId, UnixNs};
+use rpc::{CertificateAuthority, PeerIdentity};
+use tonic::transport::Endpoint;
 
 /// Anything that does not happen within this time never will.
 const NEVER: Duration = Duration::from_mins(2);
@@ -35,7 +43,43 @@ fn get(address: &str, path: &str) -> String {
     text
 }
 
-#[tokio::test]
+/// What that agent says to `px._DebugMDState()`.
+async fn state_of(identity: &PeerIdentity, kelvin: &str, agent: AgentId) -> String {
+    let functions = funcs::registry(&funcs::Environment::default());
+    let catalog = AgentCatalog::of_agents();
+    let script = "import px\npx.display(px._DebugMDState())\n";
+    let configs = pxl::Configs::default();
+    let input = pxl::CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions: &functions, configs };
+    let output = pxl::compile(&input).unwrap().outputs.remove(0);
+    let columns = output.relation.columns.iter().map(|column| PlanColumn {
+        name: column.name.clone(),
+        data_type: column.data_type.number(),
+        semantic_type: column.semantic_type.number(),
+    });
+    let plan = PlanOutput { plan: encode_plan(&output.plan).unwrap(), columns: columns.collect(), ..Default::default() };
+    let request = ExecutePlanRequest {
+        query_id: vec![1; 16],
+        plan_version: PLAN_VERSION.to_owned(),
+        agent_ids: vec![agent.to_bytes().to_vec()],
+        outputs: vec![plan],
+        ..Default::default()
+    };
+    let url = format!("https://localhost:{}", kelvin.rsplit(':').next().unwrap());
+    let channel = Endpoint::from_shared(url).unwrap().tls_config(identity.client_tls()).unwrap().connect().await.unwrap();
+    let mut answers = KelvinClient::new(channel).execute_plan(request).await.unwrap().into_inner();
+    let (mut schema, mut text) = (None, String::new());
+    while let Some(answer) = tokio::time::timeout(NEVER, answers.message()).await.expect("no message").unwrap() {
+        match answer.message {
+            Some(Message::Schema(told)) => schema = Some(decode_schema(&told).unwrap()),
+            Some(Message::Rows(rows)) => text += &format!("{:?}", decode_rows(&rows, schema.as_ref().unwrap()).unwrap()),
+            Some(Message::End(end)) => assert_eq!(end.missing, []),
+            Some(Message::Exported(_)) | None => {}
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
     if !NatsServer::is_available() {
         return;
@@ -75,10 +119,11 @@ async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
         }
     };
     assert!(beat.update_info.unwrap().does_update_schema, "it says that it has no tables");
-    let ack = HeartbeatAck { sequence_number: beat.sequence_number, incarnation: beat.incarnation, ..Default::default() };
+    let itself = KelvinAddress { agent_id: info.agent_id, address: agents_address.to_owned(), tls_server_name: "localhost".to_owned() };
+    let update_info = Some(MetadataUpdateInfo { kelvins: vec![itself], ..Default::default() });
+    let ack = HeartbeatAck { sequence_number: beat.sequence_number, incarnation: beat.incarnation, update_info, ..Default::default() };
     say(&bus, id, Msg::HeartbeatAck(ack)).await;
     assert!(get(http, "/readyz").contains("[+]registered OK"));
-    assert!(get(http, "/metrics").contains("px_kelvin_agents_connected 0"));
 
     // Names of the whole cluster.
     let asked = tokio::time::timeout(NEVER, missing.next()).await.unwrap().unwrap().message;
@@ -101,6 +146,16 @@ async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
         }
     });
     told.await.expect("it takes them");
+
+    // As one of the agents of all Kelvins it tells of itself.
+    let dialled = tokio::time::timeout(NEVER, async {
+        while !get(http, "/metrics").contains("px_kelvin_agents_connected 1\n") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    dialled.await.expect("it dials itself");
+    let text = state_of(&identity, address, id).await;
+    assert!(text.contains("4") && text.contains("pl/kelvin-1") && text.contains("Namespace shop uid=n"), "{text}");
 
     assert!(Command::new("kill").arg(kelvin.id().to_string()).status().unwrap().success());
     assert!(kelvin.wait().unwrap().success(), "it leaves when it is asked to");
