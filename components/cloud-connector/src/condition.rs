@@ -14,8 +14,8 @@ pub const HEALTH_AGE_MAX: Duration = Duration::from_secs(10);
 /// What the broker last said about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// Scripts are answered, or why not.
-    pub result: Result<(), String>,
+    /// Scripts are answered, and what is not captured all the same (empty: all is); or why they are not.
+    pub result: Result<String, String>,
     /// When, from the process's start.
     pub at: Duration,
 }
@@ -52,7 +52,9 @@ pub fn standing(condition: &Condition, now: Duration) -> (VizierStatus, String) 
             (VizierStatus::VzStUnknown, "the query broker does not say how it is".to_owned())
         }
         None => (VizierStatus::VzStUnknown, "the query broker has not said yet how it is".to_owned()),
-        Some(Answered { result: Ok(()), .. }) => (VizierStatus::VzStHealthy, String::new()),
+        Some(Answered { result: Ok(why), .. }) if why.is_empty() => (VizierStatus::VzStHealthy, String::new()),
+        // Without an agent that captures it takes scripts as before.
+        Some(Answered { result: Ok(why), .. }) => (VizierStatus::VzStDegraded, why.clone()),
         Some(Answered { result: Err(reason), .. }) => (VizierStatus::VzStUnhealthy, reason.clone()),
     }
 }
@@ -91,8 +93,11 @@ mod tests {
     fn a_vizier_is_as_its_broker_said_within_ten_seconds() {
         let mut condition = Condition::default();
         assert_eq!(standing(&condition, at(0)).0, VizierStatus::VzStUnknown);
-        condition.broker = Some(Answered { result: Ok(()), at: at(5) });
+        condition.broker = Some(Answered { result: Ok(String::new()), at: at(5) });
         assert_eq!(standing(&condition, at(15)), (VizierStatus::VzStHealthy, String::new()));
+        let off = "no agent captures anything: every collector is off";
+        condition.broker = Some(Answered { result: Ok(off.to_owned()), at: at(5) });
+        assert_eq!(standing(&condition, at(15)), (VizierStatus::VzStDegraded, off.to_owned()));
         assert_eq!(standing(&condition, at(16)).0, VizierStatus::VzStUnknown);
         condition.broker = Some(Answered { result: Err("no agents".to_owned()), at: at(16) });
         assert_eq!(standing(&condition, at(17)), (VizierStatus::VzStUnhealthy, "no agents".to_owned()));
@@ -100,7 +105,7 @@ mod tests {
 
     #[test]
     fn without_a_bus_no_script_arrives_whatever_the_broker_says() {
-        let broker = Some(Answered { result: Ok(()), at: at(0) });
+        let broker = Some(Answered { result: Ok(String::new()), at: at(0) });
         let condition = Condition { broker, bus_down: Some("gone".to_owned()), ..Condition::default() };
         assert_eq!(standing(&condition, at(1)).0, VizierStatus::VzStUnhealthy);
     }

@@ -35,10 +35,20 @@ pub enum ClusterState {
     Starting,
     /// Data is captured.
     Healthy,
-    /// Some of it is not: which, and what to do about it.
+    /// Scripts are answered, and some data, or all of it, is not captured: which, and what to do about it.
     Degraded(String),
-    /// None of it is: why, and what to do about it.
+    /// There is nothing to ask: why, and what to do about it.
     Unhealthy(String),
+}
+
+impl ClusterState {
+    /// What is not as it should be; empty where all is, or nothing is known yet.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            ClusterState::Starting | ClusterState::Healthy => "",
+            ClusterState::Degraded(why) | ClusterState::Unhealthy(why) => why,
+        }
+    }
 }
 
 /// The nodes of a cluster.

@@ -22,12 +22,12 @@ pub(crate) fn status(view: &ClusterView) -> (ClusterState, Nodes) {
         return (ClusterState::Unhealthy("no Kelvin is alive: no script can run".to_owned()), nodes);
     }
     if collecting.is_empty() {
-        return (ClusterState::Unhealthy("no agent is alive: there are no rows".to_owned()), nodes);
+        return (ClusterState::Degraded("no agent is alive: there are no rows".to_owned()), nodes);
     }
     if instrumented == 0 {
         let why = failures(view);
         let why = if why.is_empty() { "every collector is off" } else { &why };
-        return (ClusterState::Unhealthy(format!("no agent captures anything: {why}")), nodes);
+        return (ClusterState::Degraded(format!("no agent captures anything: {why}")), nodes);
     }
     let failed = failures(view);
     (if failed.is_empty() { ClusterState::Healthy } else { ClusterState::Degraded(failed) }, nodes)
@@ -76,12 +76,16 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_needs_a_kelvin_and_an_agent_that_captures() {
+    fn a_cluster_needs_a_kelvin_to_be_asked_and_agents_that_capture_to_be_healthy() {
         let (good, bad) = (pem(1, CollectorState::Running), pem(2, CollectorState::Failed));
         assert_eq!(of(&[good.clone(), kelvin()]), (ClusterState::Healthy, 1, 1));
         assert!(matches!(of(std::slice::from_ref(&good)), (ClusterState::Unhealthy(_), 1, 1)));
-        assert!(matches!(of(&[kelvin()]), (ClusterState::Unhealthy(_), 0, 0)));
-        assert!(matches!(of(&[bad.clone(), kelvin()]), (ClusterState::Unhealthy(_), 1, 0)));
+        let degraded = |why: &str| ClusterState::Degraded(why.to_owned());
+        assert_eq!(of(&[kelvin()]), (degraded("no agent is alive: there are no rows"), 0, 0));
+        let why = "no agent captures anything: socket data failed on n2: no ring";
+        assert_eq!(of(&[bad.clone(), kelvin()]), (degraded(why), 1, 0));
+        let off = pem(1, CollectorState::Off);
+        assert_eq!(of(&[off, kelvin()]), (degraded("no agent captures anything: every collector is off"), 1, 0));
         let (state, all, instrumented) = of(&[good, bad, pem(3, CollectorState::Failed), kelvin()]);
         let why = "socket data failed on n2 and 1 more: no ring";
         assert_eq!((state, all, instrumented), (ClusterState::Degraded(why.to_owned()), 3, 1));

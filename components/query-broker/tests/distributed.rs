@@ -10,11 +10,12 @@ use std::time::SystemTime;
 
 use api::cloudapi::vizier_cluster_info_client::VizierClusterInfoClient;
 use api::cloudapi::{ClusterStatus, GetClusterInfoRequest};
-use api::internal::{AgentQuality, MissingAgent, QueryEnd, TableQuality};
+use api::internal::plan_step::At;
+use api::internal::{AgentQuality, MissingAgent, OutputPlan, PlanStep, QueryEnd, TableQuality};
 use api::vizierpb::column::ColData;
 use api::vizierpb::execute_script_response::Result as Body;
 use api::vizierpb::vizier_service_client::VizierServiceClient;
-use api::vizierpb::{ExecuteScriptRequest, ExecuteScriptResponse};
+use api::vizierpb::{ExecuteScriptRequest, ExecuteScriptResponse, HealthCheckRequest};
 use auth::SigningKey;
 use cluster::{
     API_KEY, COLUMNS, Certificates, Deed, NEVER, SIGNING_KEY, a_moment, broker, failed_collector, gone, kelvin, kelvin_at, metadata,
@@ -305,4 +306,114 @@ async fn while_the_metadata_service_is_away_scripts_are_answered_as_before_and_t
     let status = broker.execute(SCRIPT).await.unwrap().1.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vizier_without_an_agent_answers_and_says_that_it_has_no_rows() {
+    let certificates = Certificates::new();
+    let (metadata, kelvin) = (metadata(&certificates).await, kelvin(&certificates, vec![answer(&[1])]).await);
+    metadata.said.say(version(vec![kelvin_at(100, kelvin.server.address)], Some(vec![])));
+    let broker = broker(&certificates, metadata.server.address, &[]).await;
+    let messages = broker.execute_when_ready(query_broker::HEALTH_SCRIPT).await;
+    assert_eq!(messages.iter().map(kind).collect::<Vec<_>>(), ["table output", "1 rows", "0 rows, end", "statistics"]);
+
+    let mut request = Request::new(HealthCheckRequest::default());
+    request.metadata_mut().insert("pixie-api-key", API_KEY.parse().unwrap());
+    let mut health = VizierServiceClient::new(broker.channel().await).health_check(request).await.unwrap().into_inner();
+    let good = async {
+        loop {
+            let status = health.message().await.unwrap().unwrap().status.unwrap();
+            if status.code == 0 {
+                return status.message;
+            }
+        }
+    };
+    let why = "no agent is alive: there are no rows";
+    assert_eq!(tokio::time::timeout(NEVER, good).await.unwrap(), why);
+    let mut request = Request::new(GetClusterInfoRequest::default());
+    request.metadata_mut().insert("pixie-api-key", API_KEY.parse().unwrap());
+    let listed = VizierClusterInfoClient::new(broker.channel().await).get_cluster_info(request).await.unwrap().into_inner();
+    let [cluster] = &listed.clusters[..] else { panic!("{listed:?}") };
+    assert_eq!((cluster.status(), cluster.status_message.as_str(), cluster.num_nodes), (ClusterStatus::CsDegraded, why, 0));
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_shows_where_each_step_runs_and_agents_that_were_left_out_are_not_missing() {
+    let certificates = Certificates::new();
+    let metadata = metadata(&certificates).await;
+    let id = |number: u8| [vec![0; 15], vec![number]].concat();
+    let step = |depth: u32, text: &str, at: Option<At>| PlanStep { depth, text: text.to_owned(), at };
+    let steps = vec![step(0, "Sort, metrics=[output_rows=1]", None), step(1, "AgentScan: table=t", Some(At::AgentId(id(1))))];
+    let end = QueryEnd { agents_counted: 1, plans: vec![OutputPlan { output: 0, steps }], left_out: vec![id(2)], ..Default::default() };
+    let kelvin = kelvin(&certificates, vec![Deed::Answer(vec![4], end)]).await;
+    let agents_now = vec![pem(1), pem(2), failed_collector(2, "no ring"), kelvin_at(100, kelvin.server.address)];
+    metadata.said.say(version(agents_now, Some(vec![schema("t", &COLUMNS, &[1, 2])])));
+    let broker = broker(&certificates, metadata.server.address, &[]).await;
+    broker.execute_when_ready(SCRIPT).await;
+    for (flag, analyze) in [("explain", false), ("analyze", true)] {
+        let messages = broker.execute_when_ready(&format!("#px:set {flag}=true\n#px:set data_quality=true\n{SCRIPT}")).await;
+        let call = kelvin.calls.borrow().last().unwrap().clone();
+        assert_eq!((call.explain, call.analyze), (true, analyze));
+        let plan: String = texts(&messages).concat();
+        for part in ["label=\"out\";", "(127.0.0.1:", "label=\"Sort, metrics=[output_rows=1]\"", "label=\"node-1 (", "o0_1 -> o0_0;"] {
+            assert!(plan.contains(part), "{part} is not in {plan}");
+        }
+        assert!(!plan.contains("no ring"), "the node that was left out has no part in it: {plan}");
+    }
+    broker.stop().await;
+}
+
+/// Of tables with a text in their first column.
+fn texts(messages: &[ExecuteScriptResponse]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for message in messages {
+        let Some(Body::Data(data)) = &message.result else { continue };
+        let columns = data.batch.as_ref().map_or(&[][..], |batch| &batch.cols);
+        for column in columns {
+            if let Some(ColData::StringData(column)) = &column.col_data {
+                texts.extend(column.data.iter().map(|text| String::from_utf8(text.to_vec()).unwrap()));
+            }
+        }
+    }
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_exports_is_given_to_one_kelvin_and_never_to_another_beside_it() {
+    let certificates = Certificates::new();
+    let metadata = metadata(&certificates).await;
+    let mut kelvins = [kelvin(&certificates, vec![Deed::Hang(vec![])]).await, kelvin(&certificates, vec![Deed::Hang(vec![])]).await];
+    let addresses = [kelvins[0].server.address, kelvins[1].server.address];
+    let all = vec![pem(1), kelvin_at(100, addresses[0]), kelvin_at(101, addresses[1])];
+    metadata.said.say(version(all, Some(vec![schema("t", &COLUMNS, &[1])])));
+    let broker = Arc::new(broker(&certificates, metadata.server.address, &[]).await);
+    let asking = Arc::clone(&broker);
+    let script = "import px\ndf = px.DataFrame('t')\npx.export(df, px.otel.Data({'service.name': 'a'}, [px.otel.metric.Gauge('n', df.n)], \
+                  px.otel.Endpoint('otel:4317', {'api-key': 'secret'})))\npx.display(df, 'out')\n";
+    let query = tokio::spawn(async move {
+        loop {
+            let (messages, end) = asking.execute(script).await.unwrap();
+            let status = end.unwrap_err();
+            if status.message() != "not ready yet" {
+                return (messages, status);
+            }
+        }
+    });
+    let [one, other] = &mut kelvins;
+    let first_is_one = tokio::select! {
+        () = one.called(1) => true,
+        () = other.called(1) => false,
+    };
+    let (first, second) = if first_is_one { (one, other) } else { (other, one) };
+    let outputs = first.calls.borrow()[0].outputs.clone();
+    let export = outputs[1].export.clone().unwrap();
+    assert_eq!((outputs.len(), outputs[0].export.clone(), export.endpoint.clone().unwrap().url), (2, None, "otel:4317".to_owned()));
+    assert!(!format!("{export:?}").contains("secret"));
+    // It has said nothing yet, and may have exported rows.
+    first.server.kill();
+    let (messages, status) = query.await.unwrap();
+    assert_eq!(messages.iter().map(kind).collect::<Vec<_>>(), ["table out", "status 14"]);
+    assert!(status.message().contains("run the script again"), "{}", status.message());
+    assert_eq!(second.calls.borrow().len(), 0);
 }

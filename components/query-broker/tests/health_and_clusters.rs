@@ -49,9 +49,13 @@ async fn a_failed_self_test_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn scripts_for_open_telemetry_are_refused_in_words() {
-    let status = broker(MemoryEngine::new()).generate_o_tel_script(Request::new(GenerateOTelScriptRequest::default())).await.unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unimplemented, "scripts for OpenTelemetry export are not generated yet"));
+async fn scripts_with_exports_are_made_by_the_engine() {
+    let ask = |script: String| GenerateOTelScriptRequest { pxl_script: script, ..GenerateOTelScriptRequest::default() };
+    let broker = broker(MemoryEngine::new());
+    let made = broker.generate_o_tel_script(Request::new(ask("show".to_owned()))).await.unwrap().into_inner();
+    assert_eq!((made.status.unwrap().code, made.otel_script.as_str()), (0, "show, and export"));
+    let status = broker.generate_o_tel_script(Request::new(ask("x".repeat(SCRIPT_BYTES_MAX + 1)))).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
 }
 
 #[tokio::test]
@@ -76,6 +80,17 @@ async fn the_only_cluster_is_this_one_and_it_is_healthy_once_it_captures() {
             assert_eq!((cluster.vizier_version.as_str(), cluster.cluster_version.as_str()), ("9.8.7", "6.1"));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scripts_are_answered_without_data_and_it_is_said_that_there_is_none() {
+    let broker = served(MemoryEngine::new()).await;
+    let why = "no agent captures anything: every collector is off";
+    broker.set_state(ClusterState::Degraded(why.to_owned()));
+    let mut stream = broker.health_check(Request::new(HealthCheckRequest::default())).await.unwrap().into_inner();
+    stream.next().await.unwrap().unwrap();
+    let status = stream.next().await.unwrap().unwrap().status.unwrap();
+    assert_eq!((status.code, status.message.as_str()), (0, why));
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn listen(channel: &Channel, bearer: &Bearer, condition: &Mutex<Condition>
         match timeout(HEALTH_AGE_MAX, messages.message()).await {
             Ok(Ok(Some(answer))) => {
                 let WireStatus { code, message, .. } = answer.status.unwrap_or_default();
-                let result = if code == 0 { Ok(()) } else { Err(message) };
+                let result = if code == 0 { Ok(message) } else { Err(message) };
                 condition.lock().broker = Some(Answered { result, at: clock.now() });
             }
             Ok(Ok(None)) => return "it has ended the stream".to_owned(),
