@@ -3,6 +3,7 @@
 use std::fmt;
 
 use agent::Hub;
+use otel::Exporter;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -12,10 +13,17 @@ use service::Metrics;
 
 struct Agents(Hub);
 
+struct Exports(Exporter);
+
 impl fmt::Debug for Agents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agents").finish_non_exhaustive()
     }
+}
+
+/// Tells of what queries exported.
+pub(crate) fn register_exports(metrics: &Metrics, exporter: Exporter) {
+    metrics.with(|registry| registry.register_collector(Box::new(Exports(exporter))));
 }
 
 /// Tells of a hub.
@@ -32,5 +40,28 @@ impl Collector for Agents {
         ConstCounter::new(counts.taken).encode(taken)?;
         let refused = encoder.encode_descriptor("px_kelvin_connections_refused", "Connections refused", None, MetricType::Counter)?;
         ConstCounter::new(counts.refused).encode(refused)
+    }
+}
+
+impl fmt::Debug for Exports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Exports").field(&self.0.counts()).finish()
+    }
+}
+
+impl Collector for Exports {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let counts = self.0.counts();
+        let counters = [
+            ("px_kelvin_rows_exported", "Rows that endpoints of exports took", counts.rows_exported),
+            ("px_kelvin_rows_export_failed", "Rows that were to be exported and could not be", counts.rows_failed),
+            ("px_kelvin_export_points_refused", "Data points and spans that endpoints refused of what they took", counts.points_refused),
+            ("px_kelvin_export_requests", "Calls of endpoints of exports", counts.requests),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
     }
 }

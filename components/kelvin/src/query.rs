@@ -1,12 +1,14 @@
-//! One call: rows as they come, then the end.
+//! One call: rows as they come, then how they were made if that is asked for, then the end.
 
 use agent::wire::{encode_rows, encode_schema};
 use api::internal::execute_plan_response::Message;
-use api::internal::{AgentQuality, ExecutePlanResponse, MissingAgent, QueryEnd, TableQuality};
+use api::internal::plan_step::At;
+use api::internal::{AgentQuality, ExecutePlanResponse, MissingAgent, OutputPlan, PlanStep, QueryEnd, TableQuality};
 use arrow::datatypes::SchemaRef;
-use engine::distributed::{Begun, Coordinator, Ended};
+use engine::distributed::{Begun, Coordinator, DistributedExecution, Ended, StepAt};
 use engine::{Error, Fault};
 use ids::QueryId;
+use otel::{Exported, Exporter, Exports};
 use tokio::sync::mpsc::Sender;
 use tonic::Status;
 
@@ -18,7 +20,18 @@ pub(crate) struct Query {
     pub(crate) id: QueryId,
     /// Of the outputs.
     pub(crate) schemas: Vec<SchemaRef>,
+    /// How they are made is told at the end.
+    pub(crate) explain: bool,
+    pub(crate) export: Export,
     pub(crate) begun: Begun,
+}
+
+/// Outputs whose rows go elsewhere than to the caller.
+pub(crate) struct Export {
+    pub(crate) exporter: Exporter,
+    pub(crate) exports: Vec<(usize, pxl::Export)>,
+    /// Rows come for ever.
+    pub(crate) streaming: bool,
 }
 
 /// Runs a query to its end, or until nobody listens.
@@ -35,7 +48,7 @@ pub(crate) async fn answer(coordinator: &Coordinator, query: Query, answers: &Se
         done = rows(coordinator, query, answers) => done,
     };
     let last = match done {
-        Ok(ended) => Ok(message(Message::End(end(&ended)))),
+        Ok((ended, plans)) => Ok(message(Message::End(QueryEnd { plans, ..end(&ended) }))),
         Err(status) => {
             tracing::debug!(query = %id, code = ?status.code(), reason = status.message(), "a query failed");
             Err(*status)
@@ -60,8 +73,10 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-async fn rows(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) -> Result<Ended, Box<Status>> {
-    let Query { id, schemas, begun } = query;
+async fn rows(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>) -> Result<(Ended, Vec<OutputPlan>), Box<Status>> {
+    let Query { id, schemas, explain, export, begun } = query;
+    let Export { exporter, exports, streaming } = export;
+    let mut exports = Exports::open(&exporter, exports, streaming).await.map_err(|error| not_exported(&error))?;
     let mut execution = coordinator.execute(begun).await.map_err(|error| status(&error))?;
     // A caller that does not read must not keep a query that is over.
     let over = execution.over();
@@ -71,21 +86,60 @@ async fn rows(coordinator: &Coordinator, query: Query, answers: &Sender<Answer>)
         }
         while let Some(batch) = execution.next().await {
             let batch = batch.map_err(|error| status(&error))?;
+            if exports.takes(batch.output) {
+                exported(answers, exports.add(batch.output, &batch.rows).await).await?;
+                continue;
+            }
             let encoded = encode_rows(batch.output as u32, &batch.rows).map_err(|error| Box::new(Status::internal(error.to_string())))?;
             for rows in encoded {
                 send(answers, Message::Rows(rows)).await;
             }
         }
-        Ok::<(), Box<Status>>(())
+        exported(answers, exports.finish().await).await
     };
     tokio::select! {
         biased;
         error = over => return Err(status(&error)),
         sent = sent => sent?,
     }
+    let plans = if explain { plans(&mut execution, schemas.len()).await } else { Vec::new() };
     let ended = execution.end().await;
-    tracing::debug!(query = %id, stats = ?ended.stats, missing = ended.missing.len(), "a query ended");
-    Ok(ended)
+    tracing::debug!(query = %id, stats = ?ended.stats, missing = ended.missing.len(), left_out = ended.left_out.len(), "a query ended");
+    Ok((ended, plans))
+}
+
+async fn plans(execution: &mut DistributedExecution, outputs: usize) -> Vec<OutputPlan> {
+    let mut plans = Vec::with_capacity(outputs);
+    for output in 0..outputs {
+        let steps = execution.steps(output).await.unwrap_or_default();
+        plans.push(OutputPlan { output: output as u32, steps: steps.into_iter().map(step).collect() });
+    }
+    plans
+}
+
+fn step(step: engine::distributed::PlanStep) -> PlanStep {
+    let at = match step.at {
+        StepAt::Coordinator => None,
+        StepAt::EachAgent => Some(At::EachAgent(true)),
+        StepAt::Agent(agent) => Some(At::AgentId(agent.to_bytes().to_vec())),
+    };
+    PlanStep { depth: step.depth as u32, text: step.text, at }
+}
+
+/// Says that rows went away: a caller that hears nothing for long gives up.
+async fn exported(answers: &Sender<Answer>, exported: Result<Exported, otel::Error>) -> Result<(), Box<Status>> {
+    let Exported { rows, refused } = exported.map_err(|error| not_exported(&error))?;
+    if rows > 0 {
+        send(answers, Message::Exported(api::internal::Exported { rows, refused })).await;
+    }
+    Ok(())
+}
+
+/// Another Kelvin would fare the same.
+#[expect(clippy::unnecessary_box_returns, reason = "every status travels boxed, as the error of a Result")]
+fn not_exported(error: &otel::Error) -> Box<Status> {
+    let text = error.to_string();
+    Box::new(if error.is_internal() { Status::internal(text) } else { Status::aborted(text) })
 }
 
 /// Waits for a caller that reads slowly. One that is gone is noticed by `answer`.
@@ -108,6 +162,8 @@ fn end(ended: &Ended) -> QueryEnd {
         bytes_read: ended.stats.bytes_read,
         agents_counted: ended.agents_counted as u32,
         qualities: ended.qualities.iter().map(quality).collect(),
+        plans: Vec::new(),
+        left_out: ended.left_out.iter().map(|agent| agent.to_bytes().to_vec()).collect(),
     }
 }
 

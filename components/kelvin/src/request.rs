@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::internal::{ExecutePlanRequest, PlanColumn, PlanOutput};
 use engine::distributed::{PLAN_VERSION, QuerySpec};
 use ids::{AgentId, QueryId};
+use pxl::Export;
 use tables::{ColumnDef, DataType, Relation, SemanticType};
 use tonic::Status;
 
@@ -17,6 +18,17 @@ const COLUMNS_MAX: usize = 1_000;
 
 pub(crate) fn query_id(bytes: &[u8]) -> Result<QueryId, Box<Status>> {
     id(bytes, "query_id").map(QueryId::from_bytes)
+}
+
+/// Which outputs are exported, and where to. Taken out of the request.
+pub(crate) fn take_exports(request: &mut ExecutePlanRequest) -> Result<Vec<(usize, Export)>, Box<Status>> {
+    let outputs = request.outputs.iter_mut().enumerate();
+    let exports = outputs.filter_map(|(at, output)| Some((at, output.export.take()?)));
+    let decode = |(at, export)| match otel::decode(export) {
+        Ok(export) => Ok((at, export)),
+        Err(error) => Err(wrong(&format!("outputs[{at}].export"), &error.to_string())),
+    };
+    exports.map(decode).collect()
 }
 
 pub(crate) fn decode(request: ExecutePlanRequest, time_max: Duration) -> Result<QuerySpec, Box<Status>> {
@@ -35,6 +47,7 @@ pub(crate) fn decode(request: ExecutePlanRequest, time_max: Duration) -> Result<
         outputs: outputs.map(|(at, output)| decode_output(output, &format!("outputs[{at}]"))).collect::<Result<_, _>>()?,
         time_max: if asked.is_zero() { time_max } else { asked.min(time_max) },
         streaming: request.streaming,
+        analyze: request.analyze,
     })
 }
 
@@ -76,9 +89,11 @@ mod tests {
             query_id: vec![1; 16],
             plan_version: PLAN_VERSION.to_owned(),
             agent_ids: vec![vec![2; 16]],
-            outputs: vec![PlanOutput { plan: vec![3], columns: vec![column] }],
+            outputs: vec![PlanOutput { plan: vec![3], columns: vec![column], export: None }],
             time_max_ms: 0,
             streaming: false,
+            explain: false,
+            analyze: false,
         }
     }
 

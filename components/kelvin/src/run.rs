@@ -10,10 +10,12 @@ use bus::{Bus, Selector, TlsFiles};
 use engine::Functions;
 use engine::distributed::{Coordinator, PLAN_BYTES_MAX};
 use funcs::Environment;
+use otel::Exporter;
 use rpc::{MutualTls, Security};
 use service::{Health, Metrics, Shell};
 use tokio::net::TcpListener;
 
+use crate::own::Own;
 use crate::{Args, Error, KelvinService, KelvinServiceArgs, metrics};
 
 /// Runs Kelvin until it is told to stop: serves the broker and the agents, and registers, so that both know where.
@@ -36,19 +38,33 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
 
     let (health, metrics) = (Health::new(), Metrics::new());
     metrics::register(&metrics, hub.clone());
+    let exporter = Exporter::default();
+    metrics::register_exports(&metrics, exporter.clone());
     let joined = join(&args, [address, agents_address], &health, &metrics, &shell).await?;
     let kubernetes = joined.as_ref().map(|joined| ClusterNames::new(joined.names.clone(), joined.member.cluster(), None));
     let environment = environment(&args, kubernetes);
     let functions = Functions::each(move || Arc::new(funcs::registry(&environment)));
+    let own = joined.as_ref().map(|joined| Own {
+        member: joined.member.clone(),
+        names: joined.names.clone(),
+        pod_name: args.node.pod_name.clone(),
+        functions: functions.clone(),
+        tls: tls.clone(),
+        compute: compute.handle().clone(),
+    });
     let coordinator = Arc::new(Coordinator::new(functions, Arc::new(hub.clone()), args.coordinator())?);
     let http = args.http.start(&health, &metrics, &shell).await?;
     write_ready_file(&args, [Some(address), Some(agents_address), http]).await?;
     tracing::info!(%address, agents = %agents_address, "serving");
 
+    if let Some(own) = own {
+        let stop = shell.stop.clone();
+        shell.tasks.spawn(async move { own.serve(&stop).await });
+    }
     let hub_stop = shell.stop.clone();
     shell.tasks.spawn(async move { hub.serve(agents, tls.server(), hub_stop).await });
     let service_args = KelvinServiceArgs { query_time_max: Duration::from_millis(args.query_time_max_ms) };
-    let service = KelvinService::new(coordinator, compute.handle().clone(), service_args);
+    let service = KelvinService::new(coordinator, compute.handle().clone(), service_args).exporting(exporter);
     // The plan and what is around it.
     let service = KelvinServer::new(service).max_decoding_message_size(2 * PLAN_BYTES_MAX);
     let served =

@@ -71,7 +71,7 @@ async fn state_of(identity: &PeerIdentity, kelvin: &str, agent: AgentId) -> Stri
     while let Some(answer) = tokio::time::timeout(NEVER, answers.message()).await.expect("no message").unwrap() {
         match answer.message {
             Some(Message::Schema(told)) => schema = Some(decode_schema(&told).unwrap()),
-            Some(Message::Rows(rows)) => text += &format!("{:?}", decode_rows(&rows, schema.as_ref().unwrap()).unwrap()),
+            Some(Message::Rows(rows)) => text = format!("{text}{:?}", decode_rows(&rows, schema.as_ref().unwrap()).unwrap()),
             Some(Message::End(end)) => assert_eq!(end.missing, []),
             Some(Message::Exported(_)) | None => {}
         }
@@ -155,7 +155,7 @@ async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
     });
     dialled.await.expect("it dials itself");
     let text = state_of(&identity, address, id).await;
-    assert!(text.contains("4") && text.contains("pl/kelvin-1") && text.contains("Namespace shop uid=n"), "{text}");
+    assert!(text.contains('4') && text.contains("pl/kelvin-1") && text.contains("Namespace shop uid=n"), "{text}");
 
     assert!(Command::new("kill").arg(kelvin.id().to_string()).status().unwrap().success());
     assert!(kelvin.wait().unwrap().success(), "it leaves when it is asked to");

@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds(compiler.file_descriptor_set())?;
     let mut internal = protox::Compiler::new(["proto"])?;
     internal.include_imports(true).include_source_info(true).open_files([INTERNAL])?;
-    tonic_prost_build::configure().bytes(".px.vizier.internal.OutputRows").compile_fds(internal.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .bytes(".px.vizier.internal.OutputRows")
+        .skip_debug([".px.vizier.internal.ExportHeader"])
+        .compile_fds(internal.file_descriptor_set())?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::counters::Counters;
 use crate::encode::{EncodeError, Encoder, end_of_table};
 use crate::encrypt::Sealer;
-use crate::engine::{CompileFailure, Output, Query, QueryEngine, QueryEvent, Script};
+use crate::engine::{CompileFailure, Output, Query, QueryEngine, QueryEvent, RunFailure, Script};
 use crate::limits::{
     CLIENT_SILENCE_MAX, ENCRYPTED_BATCH_BYTES_MAX, ENGINE_SILENCE_MAX, PLAN_TEXT_BYTES_MAX, ROW_BATCH_BYTES_MAX, ROW_BYTES_MAX,
 };
@@ -166,9 +166,16 @@ impl Run<'_> {
         let (mut plan, mut quality) = (String::new(), Quality::default());
         let mut events = query.run(self.messages.query_id);
         while let Some(event) = timeout(silence_max, events.next()).await.map_err(|_| silent())? {
+            if let Err(RunFailure::Export(_)) = &event {
+                self.counters.exports_failed.add(1);
+            }
             match event.map_err(Failure::from)? {
                 QueryEvent::Rows { output, batch } => self.rows(output, &batch).await?,
                 QueryEvent::OutputEnd { output } => self.end(output).await?,
+                QueryEvent::Exported { rows, refused } => {
+                    self.counters.rows_exported.add(rows);
+                    self.counters.export_points_refused.add(refused);
+                }
                 QueryEvent::Plan(text) => plan = text,
                 QueryEvent::Quality(told) => quality = told,
                 QueryEvent::Read { bytes, records } => (cost.bytes, cost.records) = (bytes as i64, records as i64),

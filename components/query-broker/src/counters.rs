@@ -42,8 +42,18 @@ counters! {
     records_processed,
     /// Bytes that queries read from tables.
     bytes_processed,
+    /// Rows that endpoints of exports took.
+    rows_exported,
+    /// Data points and spans of them that endpoints refused.
+    export_points_refused,
+    /// Queries that failed because an endpoint did not take their rows.
+    exports_failed,
     /// Requests that came by the bus.
     passthrough_requests,
+    /// Requests by the bus that were said again, with or without the call itself.
+    passthrough_repeated,
+    /// Requests by the bus for answers to calls that are not known (any more).
+    passthrough_unknown,
     /// Messages on the bus that were no request.
     passthrough_malformed,
     /// Runs of scripts that run again and again.

@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use futures::stream::BoxStream;
-use ids::QueryId;
+use ids::{QueryId, UnixNs};
 use tables::Relation;
 
 use crate::mutations::{Mutated, MutationFailure};
@@ -18,6 +18,16 @@ pub struct Script {
     pub funcs: Vec<FuncCall>,
     /// What a retention script is given as `px.plugin`.
     pub plugin_times: Option<PluginTimes>,
+    /// Where exports go that name no endpoint.
+    pub endpoint: Option<pxl::Endpoint>,
+}
+
+impl Script {
+    /// What the compiler is given beside the text.
+    pub(crate) fn configs(&self) -> pxl::Configs<'_> {
+        let plugin_times = self.plugin_times.map(|times| pxl::PluginTimes { start: UnixNs(times.start_ns), end: UnixNs(times.end_ns) });
+        pxl::Configs { endpoint: self.endpoint.as_ref(), plugin_times }
+    }
 }
 
 /// One call of a script's function.
@@ -88,6 +98,13 @@ pub enum QueryEvent {
         /// Which output.
         output: usize,
     },
+    /// Rows of the script's exports were taken by their endpoints.
+    Exported {
+        /// How many, since the last time.
+        rows: u64,
+        /// Data points and spans of them that were refused.
+        refused: u64,
+    },
     /// How the outputs are made, as GraphViz text.
     Plan(String),
     /// How complete the answer is.
@@ -116,6 +133,8 @@ pub enum RunFailure {
     Unavailable(String),
     /// Somebody cancelled it.
     Cancelled(String),
+    /// The endpoint of an export did not take its rows.
+    Export(String),
     /// Our fault.
     Internal(String),
 }
@@ -147,6 +166,12 @@ pub trait Query: Send {
 pub trait QueryEngine: Send + Sync + 'static {
     /// Compiles a script against the tables that exist now.
     fn compile(&self, script: Script) -> BoxFuture<'_, Result<Box<dyn Query>, CompileFailure>>;
+
+    /// The same script with an export of each table that it displays.
+    fn otel_script(&self, script: String) -> BoxFuture<'_, Result<String, CompileFailure>> {
+        drop(script);
+        ready(Err(CompileFailure::Internal("scripts with exports are not made here".to_owned()))).boxed()
+    }
 
     /// Makes the changes that a script wants, and says how they stand. Asked again, it makes none that are made.
     fn mutate(&self, script: Script) -> BoxFuture<'_, Result<Mutated, MutationFailure>> {

@@ -9,10 +9,11 @@ use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
 use ids::{AgentId, QueryId, UnixNs};
-use pxl::FuncToExecute;
+use otel::{Exported, Exporter, Exports};
+use pxl::{Catalog, FuncToExecute};
 
 use crate::engine::{CompileFailure, Output, Problem, Query, QueryEngine, QueryEvent, RunFailure, Script};
-use crate::plan_graph::plan_graph;
+use crate::plan_graph::{plan_graph, steps_of};
 use crate::quality::{Node, Quality};
 use crate::state::{Facts, Stateful};
 use crate::tracker::KnownCollector;
@@ -32,13 +33,14 @@ pub struct LocalEngine {
     engine: Arc<Engine>,
     facts: Option<Arc<dyn Facts>>,
     agent: Arc<LocalAgent>,
+    exporter: Exporter,
     now: fn() -> UnixNs,
 }
 
 impl LocalEngine {
     /// `now` is what relative times of scripts count from.
     pub fn new(engine: Arc<Engine>, now: fn() -> UnixNs) -> LocalEngine {
-        LocalEngine { engine, facts: None, agent: Arc::default(), now }
+        LocalEngine { engine, facts: None, agent: Arc::default(), exporter: Exporter::default(), now }
     }
 
     /// With answers to functions about the cluster. They must not wait.
@@ -47,15 +49,22 @@ impl LocalEngine {
         LocalEngine { facts: Some(facts), ..self }
     }
 
+    /// With another way to endpoints of exports.
+    #[must_use]
+    pub fn exporting(self, exporter: Exporter) -> LocalEngine {
+        LocalEngine { exporter, ..self }
+    }
+
     /// Of an agent that is told where answers are not complete.
     #[must_use]
     pub fn agent(self, agent: LocalAgent) -> LocalEngine {
         LocalEngine { agent: Arc::new(agent), ..self }
     }
 
-    fn compiled(&self, script: Script) -> Result<Compiled, pxl::Diagnostics> {
-        let exec_funcs: Vec<FuncToExecute> = script.funcs.into_iter().map(func).collect();
-        let request = engine::CompileRequest { script: &script.text, exec_funcs: &exec_funcs, now: (self.now)() };
+    fn compiled(&self, script: &Script) -> Result<Compiled, pxl::Diagnostics> {
+        let exec_funcs: Vec<FuncToExecute> = script.funcs.iter().cloned().map(func).collect();
+        let request =
+            engine::CompileRequest { script: &script.text, exec_funcs: &exec_funcs, now: (self.now)(), configs: script.configs() };
         let Some(facts) = &self.facts else { return self.engine.compile(&request) };
         let functions = self.engine.functions();
         let catalog = Stateful { tables: self.engine.catalog(), facts: &**facts, functions: &functions };
@@ -71,14 +80,33 @@ impl fmt::Debug for LocalEngine {
 
 impl QueryEngine for LocalEngine {
     fn compile(&self, script: Script) -> BoxFuture<'_, Result<Box<dyn Query>, CompileFailure>> {
-        let compiled = match self.compiled(script) {
+        let compiled = match self.compiled(&script) {
             Ok(compiled) => compiled,
             Err(found) => return future::ready(Err(problems(&found))).boxed(),
         };
-        let outputs = compiled.outputs.iter().map(|o| Output { name: o.name.clone(), relation: o.relation.clone() }).collect();
-        let query: Box<dyn Query> =
-            Box::new(LocalQuery { engine: Arc::clone(&self.engine), agent: Arc::clone(&self.agent), compiled, outputs });
+        let shown = compiled.outputs.iter().filter(|output| output.export.is_none());
+        let outputs = shown.map(|o| Output { name: o.name.clone(), relation: o.relation.clone() }).collect();
+        let query: Box<dyn Query> = Box::new(LocalQuery {
+            engine: Arc::clone(&self.engine),
+            agent: Arc::clone(&self.agent),
+            exporter: self.exporter.clone(),
+            compiled,
+            outputs,
+        });
         future::ready(Ok(query)).boxed()
+    }
+
+    fn otel_script(&self, script: String) -> BoxFuture<'_, Result<String, CompileFailure>> {
+        let functions = self.engine.functions();
+        let made = |catalog: &dyn Catalog| {
+            let (now, configs) = ((self.now)(), pxl::Configs::default());
+            pxl::otel_script(&pxl::CompileInput { script: &script, exec_funcs: &[], now, catalog, functions: &functions, configs })
+        };
+        let made = match &self.facts {
+            None => made(self.engine.catalog()),
+            Some(facts) => made(&Stateful { tables: self.engine.catalog(), facts: &**facts, functions: &functions }),
+        };
+        future::ready(made.map_err(|found| problems(&found))).boxed()
     }
 }
 
@@ -95,7 +123,9 @@ pub(crate) fn problems(found: &pxl::Diagnostics) -> CompileFailure {
 struct LocalQuery {
     engine: Arc<Engine>,
     agent: Arc<LocalAgent>,
+    exporter: Exporter,
     compiled: Compiled,
+    /// Without those that are exported, which come after them.
     outputs: Vec<Output>,
 }
 
@@ -117,18 +147,30 @@ impl Query for LocalQuery {
     }
 
     fn run(self: Box<Self>, _id: QueryId) -> BoxStream<'static, Result<QueryEvent, RunFailure>> {
-        let names = self.outputs.iter().map(|o| o.name.clone()).collect();
-        let streams = self.streams();
+        let names = self.compiled.outputs.iter().map(|o| o.name.clone()).collect();
+        let (streams, shown) = (self.streams(), self.outputs.len());
         let explain = self.explains().then_some(Explain { names, metrics: self.compiled.flags.analyze });
         let started = async move {
-            match self.engine.execute(&self.compiled).await {
-                Ok(execution) => {
-                    Running { execution, agent: self.agent, streams, current: 0, ready: VecDeque::new(), explain, done: false }.events()
+            match self.start(streams).await {
+                Ok((execution, exports)) => {
+                    let (agent, ready) = (self.agent, VecDeque::new());
+                    Running { execution, exports, agent, streams, shown, current: 0, ready, explain, done: false }.events()
                 }
-                Err(error) => stream::once(future::ready(Err(failure(&error)))).boxed(),
+                Err(failed) => stream::once(future::ready(Err(failed))).boxed(),
             }
         };
         started.into_stream().flatten().boxed()
+    }
+}
+
+impl LocalQuery {
+    async fn start(&self, streams: bool) -> Result<(Execution, Exports), RunFailure> {
+        let mut exports = Vec::new();
+        for (at, output) in self.compiled.outputs.iter().enumerate() {
+            exports.extend(output.export.clone().map(|export| (at, export)));
+        }
+        let exports = Exports::open(&self.exporter, exports, streams).await.map_err(|error| not_exported(&error))?;
+        Ok((self.engine.execute(&self.compiled).await.map_err(|error| failure(&error))?, exports))
     }
 }
 
@@ -139,9 +181,12 @@ struct Explain {
 
 struct Running {
     execution: Execution,
+    exports: Exports,
     agent: Arc<LocalAgent>,
     /// Outputs come in any order, and none is complete.
     streams: bool,
+    /// Outputs for whoever asked: the first ones.
+    shown: usize,
     /// The output whose rows come now; those before are complete.
     current: usize,
     ready: VecDeque<QueryEvent>,
@@ -155,35 +200,58 @@ impl Running {
     }
 
     async fn event(&mut self) -> Option<Result<QueryEvent, RunFailure>> {
-        if let Some(event) = self.ready.pop_front() {
-            return Some(Ok(event));
-        }
-        if self.done {
-            return None;
-        }
-        match self.execution.next().await {
-            Some(Ok(rows)) => {
-                if !self.streams {
-                    self.ready.extend((self.current..rows.output).map(|output| QueryEvent::OutputEnd { output }));
-                    self.current = rows.output.max(self.current);
-                }
-                self.ready.push_back(QueryEvent::Rows { output: rows.output, batch: rows.rows });
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
             }
-            Some(Err(error)) => {
+            if self.done {
+                return None;
+            }
+            if let Err(failed) = self.advance().await {
                 self.done = true;
-                return Some(Err(failure(&error)));
+                return Some(Err(failed));
+            }
+        }
+    }
+
+    /// One step: rows, or the end.
+    async fn advance(&mut self) -> Result<(), RunFailure> {
+        match self.execution.next().await.transpose().map_err(|error| failure(&error))? {
+            Some(rows) => {
+                if !self.streams {
+                    let ended = self.current..rows.output.min(self.shown);
+                    self.ready.extend(ended.map(|output| QueryEvent::OutputEnd { output }));
+                    self.current = rows.output.min(self.shown).max(self.current);
+                }
+                if self.exports.takes(rows.output) {
+                    let exported = self.exports.add(rows.output, &rows.rows).await;
+                    self.exported(exported)?;
+                } else {
+                    self.ready.push_back(QueryEvent::Rows { output: rows.output, batch: rows.rows });
+                }
             }
             None => {
+                let exported = self.exports.finish().await;
+                self.exported(exported)?;
                 self.done = true;
                 self.last_words();
             }
         }
-        self.ready.pop_front().map(Ok)
+        Ok(())
+    }
+
+    fn exported(&mut self, exported: Result<Exported, otel::Error>) -> Result<(), RunFailure> {
+        let Exported { rows, refused } = exported.map_err(|error| not_exported(&error))?;
+        if rows > 0 {
+            self.ready.push_back(QueryEvent::Exported { rows, refused });
+        }
+        Ok(())
     }
 
     fn last_words(&mut self) {
         if let Some(Explain { names, metrics }) = &self.explain {
-            let plans = names.iter().enumerate().filter_map(|(i, name)| Some((name.as_str(), self.execution.explain(i, *metrics)?)));
+            let plans =
+                names.iter().enumerate().filter_map(|(i, name)| Some((name.as_str(), steps_of(&self.execution.explain(i, *metrics)?))));
             let graph = plan_graph(plans);
             self.ready.push_back(QueryEvent::Plan(graph));
         }
@@ -195,6 +263,10 @@ impl Running {
         quality.add_collectors(&node, &self.agent.collectors);
         self.ready.push_back(QueryEvent::Quality(quality.in_order()));
     }
+}
+
+fn not_exported(error: &otel::Error) -> RunFailure {
+    if error.is_internal() { RunFailure::Internal(error.to_string()) } else { RunFailure::Export(error.to_string()) }
 }
 
 fn failure(error: &engine::Error) -> RunFailure {

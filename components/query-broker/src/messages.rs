@@ -36,6 +36,18 @@ impl Failure {
         Failure { code, message: message.into(), problems: Vec::new() }
     }
 
+    /// As a message shows it.
+    pub(crate) fn status(&self) -> Status {
+        let detail = |p: &Problem| ErrorDetails {
+            error: Some(Detail::CompilerError(CompilerError {
+                line: u64::from(p.line),
+                column: u64::from(p.column),
+                message: p.message.clone(),
+            })),
+        };
+        Status { code: self.code as i32, message: self.message.clone(), error_details: self.problems.iter().map(detail).collect() }
+    }
+
     /// The end of the call.
     pub(crate) fn trailer(&self) -> tonic::Status {
         tonic::Status::new(self.code, self.message.clone())
@@ -76,6 +88,7 @@ impl From<RunFailure> for Failure {
             RunFailure::FailedPrecondition(message) => Failure::new(Code::FailedPrecondition, message),
             RunFailure::Unavailable(message) => Failure::new(Code::Unavailable, message),
             RunFailure::Cancelled(message) => Failure::new(Code::Cancelled, message),
+            RunFailure::Export(message) => Failure::new(Code::Aborted, message),
             RunFailure::Internal(message) => Failure::new(Code::Internal, message),
         }
     }
@@ -89,15 +102,7 @@ pub(crate) struct Messages {
 
 impl Messages {
     pub(crate) fn failure(&self, failure: &Failure) -> ExecuteScriptResponse {
-        let detail = |p: &Problem| ErrorDetails {
-            error: Some(Detail::CompilerError(CompilerError {
-                line: u64::from(p.line),
-                column: u64::from(p.column),
-                message: p.message.clone(),
-            })),
-        };
-        let error_details = failure.problems.iter().map(detail).collect();
-        let status = Status { code: failure.code as i32, message: failure.message.clone(), error_details };
+        let status = failure.status();
         ExecuteScriptResponse { status: Some(status), query_id: self.query_id.to_string(), ..Default::default() }
     }
 

@@ -1,7 +1,10 @@
 //! `VizierService`: what a request must be to become a query.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use api::vizierpb::configs::OTelEndpointConfig;
 use api::vizierpb::vizier_service_server::VizierService;
 use api::vizierpb::{
     ExecuteScriptRequest, ExecuteScriptResponse, GenerateOTelScriptRequest, GenerateOTelScriptResponse, HealthCheckRequest,
@@ -21,8 +24,9 @@ use crate::answer::{self, Ended, Job};
 use crate::broker::Broker;
 use crate::delivery::Consumer;
 use crate::encrypt::Sealer;
-use crate::engine::{FuncCall, PluginTimes, Script};
+use crate::engine::{CompileFailure, FuncCall, PluginTimes, Script};
 use crate::limits::{CONCURRENT_QUERIES_MAX, HEALTH_EVERY, MESSAGES_WAITING_MAX, SCRIPT_BYTES_MAX};
+use crate::messages::Failure;
 use crate::quality::QUALITY_HEADER;
 
 #[tonic::async_trait]
@@ -43,24 +47,37 @@ impl VizierService for Broker {
 
     async fn generate_o_tel_script(
         &self,
-        _request: Request<GenerateOTelScriptRequest>,
+        request: Request<GenerateOTelScriptRequest>,
     ) -> Result<Response<GenerateOTelScriptResponse>, Status> {
-        Err(no_otel_scripts())
+        self.otel_script(request.into_inner()).await.map(Response::new)
     }
-}
-
-pub(crate) fn no_otel_scripts() -> Status {
-    Status::unimplemented("scripts for OpenTelemetry export are not generated yet")
 }
 
 impl Broker {
     /// How the self-test goes: at once, and again and again until the broker stops.
     pub(crate) fn health_messages(&self) -> BoxStream<'static, Result<HealthCheckResponse, Status>> {
-        let health = self.inner.health.subscribe();
+        let (health, state) = (self.inner.health.subscribe(), self.inner.state.subscribe());
         let mut ticks = interval(HEALTH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let messages = IntervalStream::new(ticks).map(move |_| Ok(health.borrow().message()));
+        let messages = IntervalStream::new(ticks).map(move |_| Ok(health.borrow().message(&state.borrow())));
         messages.take_until(self.inner.stop.clone().cancelled_owned()).boxed()
+    }
+
+    /// The same script with an export of each table that it displays, or what is wrong with it.
+    pub(crate) async fn otel_script(&self, request: GenerateOTelScriptRequest) -> Result<GenerateOTelScriptResponse, Status> {
+        if self.inner.stop.is_cancelled() {
+            return Err(stopping());
+        }
+        small_enough(&request.pxl_script)?;
+        match self.inner.engine.otel_script(request.pxl_script).await {
+            Ok(otel_script) => Ok(GenerateOTelScriptResponse { status: Some(api::vizierpb::Status::default()), otel_script }),
+            Err(CompileFailure::NotReady(message)) => Err(Status::unavailable(message)),
+            Err(failure) => {
+                self.inner.counters.scripts_rejected.add(1);
+                let status = Some(Failure::from(failure).status());
+                Ok(GenerateOTelScriptResponse { status, otel_script: String::new() })
+            }
+        }
     }
 
     /// Lets a query in, or takes one over that runs.
@@ -133,11 +150,16 @@ fn not_running(id: QueryId) -> Status {
     Status::not_found(format!("query {id} is not running: run the script again"))
 }
 
-fn admit(id: QueryId, request: ExecuteScriptRequest, quality_in_trailer: bool) -> Result<Job, Status> {
-    let bytes = request.query_str.len();
+fn small_enough(script: &str) -> Result<(), Status> {
+    let bytes = script.len();
     if bytes > SCRIPT_BYTES_MAX {
         return Err(Status::invalid_argument(format!("the script has {bytes} bytes, more than {SCRIPT_BYTES_MAX} are not accepted")));
     }
+    Ok(())
+}
+
+fn admit(id: QueryId, request: ExecuteScriptRequest, quality_in_trailer: bool) -> Result<Job, Status> {
+    small_enough(&request.query_str)?;
     let sealer = request.encryption_options.as_ref().map(Sealer::new).transpose();
     let sealer = sealer.map_err(|error| Status::invalid_argument(format!("encryption_options: {error}")))?;
     let funcs = request.exec_funcs.into_iter().map(|func| FuncCall {
@@ -145,11 +167,25 @@ fn admit(id: QueryId, request: ExecuteScriptRequest, quality_in_trailer: bool) -
         args: func.arg_values.into_iter().map(|arg| (arg.name, arg.value)).collect(),
         output_prefix: func.output_table_prefix,
     });
-    let plugin_times = request.configs.and_then(|configs| configs.plugin_config);
+    let configs = request.configs.unwrap_or_default();
+    let endpoint = configs.otel_endpoint_config.map(endpoint).transpose()?;
     let script = Script {
         text: request.query_str,
         funcs: funcs.collect(),
-        plugin_times: plugin_times.map(|p| PluginTimes { start_ns: p.start_time_ns, end_ns: p.end_time_ns }),
+        plugin_times: configs.plugin_config.map(|p| PluginTimes { start_ns: p.start_time_ns, end_ns: p.end_time_ns }),
+        endpoint,
     };
     Ok(Job { id, script, sealer, mutation: request.mutation, quality_in_trailer })
+}
+
+/// Where exports go that name no endpoint. No time means the usual one.
+fn endpoint(config: OTelEndpointConfig) -> Result<pxl::Endpoint, Status> {
+    let OTelEndpointConfig { url, headers, insecure, timeout } = config;
+    let timeout = match u64::try_from(timeout) {
+        Ok(0) => pxl::EXPORT_TIMEOUT_DEFAULT,
+        Ok(seconds) => Duration::from_secs(seconds).min(pxl::EXPORT_TIMEOUT_MAX),
+        Err(_) => return Err(Status::invalid_argument(format!("configs.otel_endpoint_config.timeout: {timeout} s is no time"))),
+    };
+    let headers: BTreeMap<_, _> = headers.into_iter().collect();
+    Ok(pxl::Endpoint { url, headers: headers.into_iter().collect(), insecure, timeout })
 }

@@ -9,7 +9,7 @@ use api::uuidpb::Uuid;
 use api::vizierpb::vizier_service_server::VizierService as _;
 use api::vizierpb::{GenerateOTelScriptRequest, HealthCheckRequest};
 use futures::StreamExt as _;
-use query_broker::{Broker, ClusterState, CompileFailure, HEALTH_SCRIPT, Problem, serve};
+use query_broker::{Broker, ClusterState, CompileFailure, HEALTH_SCRIPT, Problem, SCRIPT_BYTES_MAX, serve};
 use rpc::Security;
 use support::{MemoryEngine, broker};
 use tokio::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use strategies::fuzz;
 #[test]
 fn every_text_of_the_corpus_is_survived() {
     let seeds = RefCell::new(Vec::new());
-    for contract in ["pxl/ok", "pxl/mutations"] {
+    for contract in ["pxl/ok", "pxl/mutations", "pxl/otel_scripts"] {
         golden::run(contract, |case| {
             let name = format!("golden_{}", case.name().replace('/', "_"));
             seeds.borrow_mut().push((name, case.input("script.pxl")?.into_bytes()));

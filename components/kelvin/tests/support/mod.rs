@@ -195,14 +195,25 @@ impl Vizier {
     pub fn request(&self, query: u8, script: &str) -> ExecutePlanRequest {
         let catalog = AgentCatalog::new([("t".to_owned(), relation())]);
         let functions = funcs::registry(&funcs::Environment::default());
-        let input = pxl::CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions: &functions };
+        let input = pxl::CompileInput {
+            script,
+            exec_funcs: &[],
+            now: UnixNs(0),
+            catalog: &catalog,
+            functions: &functions,
+            configs: pxl::Configs::default(),
+        };
         let outputs = pxl::compile(&input).unwrap().outputs.into_iter().map(|output| {
             let columns = output.relation.columns.iter().map(|column| PlanColumn {
                 name: column.name.clone(),
                 data_type: column.data_type.number(),
                 semantic_type: column.semantic_type.number(),
             });
-            PlanOutput { plan: encode_plan(&output.plan).unwrap(), columns: columns.collect() }
+            PlanOutput {
+                plan: encode_plan(&output.plan).unwrap(),
+                columns: columns.collect(),
+                export: output.export.as_ref().map(otel::encode),
+            }
         });
         ExecutePlanRequest {
             query_id: vec![query; 16],
@@ -211,6 +222,8 @@ impl Vizier {
             outputs: outputs.collect(),
             time_max_ms: 0,
             streaming: false,
+            explain: false,
+            analyze: false,
         }
     }
 
@@ -250,6 +263,8 @@ pub async fn read(mut answers: Streaming<ExecutePlanResponse>) -> Result<(Vec<Ve
                 let output = message.output as usize;
                 rows[output].push(decode_rows(&message, &schemas[output]).unwrap());
             }
+            // Nothing here is sent elsewhere.
+            Message::Exported(_) => {}
             Message::End(end) => {
                 assert!(answers.message().await?.is_none());
                 return Ok((rows, end));

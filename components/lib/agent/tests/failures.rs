@@ -236,6 +236,7 @@ async fn what_an_agent_refuses_fails_the_query() {
         now: support::NOW,
         catalog: &catalog,
         functions: &functions(),
+        configs: pxl::Configs::default(),
     };
     let pxl::Compiled { outputs, flags } = pxl::compile(&input).unwrap();
     let spec = fleet.spec(&engine::Compiled { outputs, flags, compile_time: Duration::ZERO });
@@ -396,6 +397,7 @@ async fn an_agent_that_is_not_known_is_missing_and_a_plan_that_is_none_is_refuse
             outputs: vec![(bytes, support::relation())],
             time_max: NEVER,
             streaming: false,
+            analyze: false,
         };
         let error = fleet.begin(spec).await.unwrap_err();
         assert!(matches!(error, Error::Plan(_) | Error::PlanBytes { .. }), "{error:?}");

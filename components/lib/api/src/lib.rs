@@ -46,4 +46,11 @@ pub mod internal {
         reason = "generated; documented in proto/kelvin.proto"
     )]
     include!(concat!(env!("OUT_DIR"), "/px.vizier.internal.rs"));
+
+    /// The value may be a key.
+    impl std::fmt::Debug for ExportHeader {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("ExportHeader").field("name", &self.name).finish_non_exhaustive()
+        }
+    }
 }

@@ -63,6 +63,8 @@ pub struct CompileRequest<'a> {
     pub exec_funcs: &'a [FuncToExecute],
     /// What the script's relative times count from.
     pub now: UnixNs,
+    /// What the request says beside the script.
+    pub configs: pxl::Configs<'a>,
 }
 
 /// A script that can be executed.
@@ -96,7 +98,7 @@ impl Engine {
 
     /// As [`Self::new`], of an agent that tells of itself too.
     pub fn of_agent(store: Arc<TableStore>, functions: impl Into<Functions>, facts: AgentFacts, args: EngineArgs) -> Self {
-        let AgentFacts { asid, mut tables, events_lost } = facts;
+        let AgentFacts { asid, mut tables, events_lost, names: _ } = facts;
         tables.push(Arc::new(TableInfo { asid, store: Arc::clone(&store) }));
         Self {
             args,
@@ -133,9 +135,9 @@ impl Engine {
     /// As [`Self::compile`].
     pub fn compile_with(&self, request: &CompileRequest<'_>, catalog: &dyn Catalog) -> Result<Compiled, Diagnostics> {
         let start = Instant::now();
-        let CompileRequest { script, exec_funcs, now } = *request;
+        let CompileRequest { script, exec_funcs, now, configs } = *request;
         let functions = self.functions.now();
-        let input = pxl::CompileInput { script, exec_funcs, now, catalog, functions: &functions };
+        let input = pxl::CompileInput { script, exec_funcs, now, catalog, functions: &functions, configs };
         let pxl::Compiled { outputs, flags } = pxl::compile(&input)?;
         Ok(Compiled { outputs, flags, compile_time: start.elapsed() })
     }

@@ -54,7 +54,9 @@ fn streaming(engine: &Engine, script: &str) -> Compiled {
 }
 
 fn compile(engine: &Engine, script: &str) -> Compiled {
-    engine.compile(&CompileRequest { script, exec_funcs: &[], now: NOW }).unwrap_or_else(|problems| panic!("{problems:?}"))
+    engine
+        .compile(&CompileRequest { script, exec_funcs: &[], now: NOW, configs: pxl::Configs::default() })
+        .unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 /// The numbers of the next batch.

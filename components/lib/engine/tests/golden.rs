@@ -67,7 +67,7 @@ async fn run(script: &str, files: &[(String, String)], variant: &Variant) -> Res
     }
     let functions = Arc::new(funcs::registry(&funcs::Environment::default()));
     let engine = Engine::new(store, functions, EngineArgs { target_partitions: variant.target_partitions, ..EngineArgs::default() });
-    let compiled = match engine.compile(&CompileRequest { script, exec_funcs: &[], now: NOW }) {
+    let compiled = match engine.compile(&CompileRequest { script, exec_funcs: &[], now: NOW, configs: pxl::Configs::default() }) {
         Ok(compiled) => compiled,
         Err(problems) => bail!("{problems}"),
     };

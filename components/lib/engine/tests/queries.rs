@@ -62,7 +62,7 @@ fn scan(store: &Arc<TableStore>) -> LogicalPlanBuilder {
 }
 
 fn compiled(outputs: Vec<(Relation, LogicalPlan)>) -> Compiled {
-    let output = |(at, (relation, plan))| pxl::Output { name: format!("output {at}"), relation, plan, streaming: false };
+    let output = |(at, (relation, plan))| pxl::Output { name: format!("output {at}"), relation, plan, streaming: false, export: None };
     Compiled {
         outputs: outputs.into_iter().enumerate().map(output).collect(),
         flags: pxl::Flags::default(),
@@ -93,7 +93,7 @@ async fn a_script_runs_over_the_tables() {
     let store = store();
     let engine = engine(&store, EngineArgs::default());
     let script = "import px\ndf = px.DataFrame('t', select=['number', 'time_'])\npx.display(df.head(3), 'first')\npx.display(df, 'all')\n";
-    let compiled = engine.compile(&CompileRequest { script, exec_funcs: &[], now: UnixNs(0) }).unwrap();
+    let compiled = engine.compile(&CompileRequest { script, exec_funcs: &[], now: UnixNs(0), configs: pxl::Configs::default() }).unwrap();
     let mut execution = engine.execute(&compiled).await.unwrap();
     let (mut first, mut all) = (Vec::new(), 0);
     while let Some(batch) = execution.next().await {
@@ -114,7 +114,9 @@ async fn a_script_runs_over_the_tables() {
 async fn a_wrong_script_is_refused_with_its_place() {
     let store = store();
     let script = "import px\npx.display(px.DataFrame('tt'))\n";
-    let error = engine(&store, EngineArgs::default()).compile(&CompileRequest { script, exec_funcs: &[], now: UnixNs(0) }).unwrap_err();
+    let error = engine(&store, EngineArgs::default())
+        .compile(&CompileRequest { script, exec_funcs: &[], now: UnixNs(0), configs: pxl::Configs::default() })
+        .unwrap_err();
     assert_eq!(error.problems().len(), 1);
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use golden::Case;
 use ids::UnixNs;
 use pxl::{
-    AnsweredBy, CompileInput, Compiled, Diagnostics, Flags, FuncToExecute, FunctionRegistry, Mutation, RunsOn, ScalarFunction,
-    SchemaCatalog, TableFunctionArg,
+    AnsweredBy, CompileInput, Compiled, Configs, Diagnostics, Endpoint, Flags, FuncToExecute, FunctionRegistry, Mutation, PluginTimes,
+    RunsOn, ScalarFunction, SchemaCatalog, TableFunctionArg,
 };
 use tables::DataType;
 
@@ -34,7 +34,13 @@ fn with_input<T>(case: &Case, compile: impl FnOnce(&CompileInput<'_>) -> T) -> T
     let script = case.input("script.pxl").expect("a case has a script");
     let functions = funcs::registry(&funcs::Environment::default());
     let catalog = SchemaCatalog::of_agents();
-    compile(&CompileInput { script: &script, exec_funcs: &calls(case), now: NOW, catalog: &catalog, functions: &functions })
+    // What a request may say beside the script, in cases of what scripts do with it.
+    let endpoint =
+        Endpoint { url: "collector:4317".to_owned(), headers: vec![("api-key".to_owned(), "secret".to_owned())], ..Endpoint::default() };
+    let plugin_times = Some(PluginTimes { start: UnixNs(NOW.0 - 10_000_000_000), end: NOW });
+    let configs =
+        if case.name().ends_with("_with_configs") { Configs { endpoint: Some(&endpoint), plugin_times } } else { Configs::default() };
+    compile(&CompileInput { script: &script, exec_funcs: &calls(case), now: NOW, catalog: &catalog, functions: &functions, configs })
 }
 
 fn compile(case: &Case) -> Result<Compiled, Diagnostics> {
@@ -52,6 +58,9 @@ fn show(compiled: &Compiled) -> String {
             writeln!(text, "  {} {} {}", column.name, column.data_type, column.semantic_type).unwrap();
         }
         writeln!(text, "{}\n", output.plan.display_indent()).unwrap();
+        if let Some(export) = &output.export {
+            writeln!(text, "{export:#?}\n").unwrap();
+        }
     }
     text
 }
@@ -79,6 +88,14 @@ fn scripts_want_changed_what_they_say() {
         let mutates = pxl::mutates(&case.input("script.pxl")?);
         assert!(mutates || text == "nothing", "{}", case.name());
         case.expect("mutations.txt", text.trim_end())
+    });
+}
+
+#[test]
+fn scripts_that_show_tables_become_scripts_that_export_them() {
+    golden::run("pxl/otel_scripts", |case| {
+        let text = with_input(case, pxl::otel_script).unwrap_or_else(|problems| problems.render("script.pxl"));
+        case.expect("exporting.pxl", text.trim_end())
     });
 }
 

@@ -8,12 +8,14 @@ use tables::Relation;
 use crate::catalog::{Catalog, SchemaCatalog};
 use crate::diagnostics::{Code, Diagnostic, Diagnostics};
 use crate::eval::Evaluator;
+use crate::export::{Configs, Endpoint, Export, PluginTimes};
 use crate::flags::Flags;
 use crate::functions::FunctionRegistry;
 use crate::mutations::Mutation;
 use crate::parse::parse_script;
 
 /// What a compile starts from. The result depends on nothing else.
+#[derive(Clone, Copy)]
 pub struct CompileInput<'a> {
     /// The script.
     pub script: &'a str,
@@ -25,6 +27,8 @@ pub struct CompileInput<'a> {
     pub catalog: &'a dyn Catalog,
     /// Which functions there are.
     pub functions: &'a FunctionRegistry,
+    /// What the request says beside the script.
+    pub configs: Configs<'a>,
 }
 
 /// One call of a function of a script, from outside.
@@ -38,7 +42,7 @@ pub struct FuncToExecute {
     pub output_table_prefix: String,
 }
 
-/// One table that a query makes.
+/// One table that a query makes, for whoever asked or for an export.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Unique within the query.
@@ -49,6 +53,8 @@ pub struct Output {
     pub plan: LogicalPlan,
     /// Its rows never end: those that come later are wanted too. Then the plan has no limit, join, sort or aggregate.
     pub streaming: bool,
+    /// Where its rows go instead of to whoever asked. Such outputs come after the others.
+    pub export: Option<Export>,
 }
 
 /// A script that compiled.
@@ -123,7 +129,10 @@ fn run<T>(
 /// Whatever is wrong with the script.
 pub fn check(script: &str, functions: &FunctionRegistry) -> Result<(), Diagnostics> {
     let catalog = SchemaCatalog::of_agents();
-    let input = CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions };
+    // Whoever runs it says where exports go that name no endpoint, and of which time.
+    let endpoint = Endpoint { url: "localhost:4317".to_owned(), ..Endpoint::default() };
+    let configs = Configs { endpoint: Some(&endpoint), plugin_times: Some(PluginTimes { start: UnixNs(0), end: UnixNs(1) }) };
+    let input = CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions, configs };
     if mutates(script) {
         return compile_mutations(&input).map(drop);
     }

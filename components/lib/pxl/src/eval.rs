@@ -4,15 +4,18 @@ mod calls;
 mod expressions;
 mod statements;
 
-use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use rustpython_ruff_python_ast::ModModule;
+use tables::Relation;
 
 use crate::compile::{CompileInput, Output};
 use crate::diagnostics::{Code, Diagnostic, Result};
 use crate::exec::ParsedArguments;
+use crate::export::Export;
 use crate::flags::Flags;
 use crate::frame::{Frame, Operators, internal};
 use crate::limits::{EVAL_DEPTH_MAX, OUTPUTS_MAX, STEPS_MAX};
+use crate::otel_script::Displayed;
 use crate::scope::{ScopeId, Scopes};
 use crate::source::Span;
 use crate::trace::Trace;
@@ -26,7 +29,10 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) trace: Trace,
     /// `px.display` does nothing while functions are called from outside.
     pub(crate) display_off: bool,
+    /// What `px.display` was called with, in its order.
+    pub(crate) displayed: Vec<Displayed>,
     outputs: Vec<Output>,
+    exports: Vec<Output>,
     steps: u32,
     depth: u32,
     calls: usize,
@@ -45,7 +51,9 @@ impl<'a> Evaluator<'a> {
             ops: Operators::default(),
             trace: Trace::default(),
             display_off: !input.exec_funcs.is_empty(),
+            displayed: Vec::new(),
             outputs: Vec::new(),
+            exports: Vec::new(),
             steps: 0,
             depth: 0,
             calls: 0,
@@ -61,15 +69,37 @@ impl<'a> Evaluator<'a> {
         Ok(())
     }
 
+    /// Those for whoever asked, then those that are exported.
     pub(crate) fn into_outputs(self) -> Vec<Output> {
-        self.outputs
+        let mut outputs = self.outputs;
+        outputs.extend(self.exports);
+        outputs
+    }
+
+    fn room_for_output(&self, span: Span) -> Result<()> {
+        if self.outputs.len() + self.exports.len() >= OUTPUTS_MAX {
+            return Err(Diagnostic::new(Code::Limit, span, format!("too many outputs: at most {OUTPUTS_MAX}")));
+        }
+        Ok(())
+    }
+
+    /// Adds an output whose rows leave the query for elsewhere: all of them.
+    pub(crate) fn add_export(
+        &mut self,
+        (plan, relation, streaming): (LogicalPlan, Relation, bool),
+        export: Export,
+        span: Span,
+    ) -> Result<()> {
+        self.room_for_output(span)?;
+        let name = format!("export_{}", self.exports.len());
+        let output = Output { name, relation, plan, streaming, export: Some(export) };
+        self.exports.push(checked(output, span)?);
+        Ok(())
     }
 
     /// Adds an output. A name that is taken gets `_1`, `_2`, … behind it.
     pub(crate) fn add_output(&mut self, frame: &Frame, name: &str, span: Span) -> Result<()> {
-        if self.outputs.len() >= OUTPUTS_MAX {
-            return Err(Diagnostic::new(Code::Limit, span, format!("too many outputs: at most {OUTPUTS_MAX}")));
-        }
+        self.room_for_output(span)?;
         let taken = |name: &str| self.outputs.iter().any(|output| output.name == name);
         let mut unique = name.to_owned();
         let mut n = 0;
@@ -85,14 +115,8 @@ impl<'a> Evaluator<'a> {
                 LogicalPlanBuilder::from(plan).limit(0, Some(rows)).and_then(LogicalPlanBuilder::build).map_err(|e| internal(&e, span))?;
         }
         let relation = (*frame.relation).clone();
-        let types = |schema: &datafusion::arrow::datatypes::Schema| {
-            schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
-        };
-        if types(plan.schema().as_arrow()) != types(&relation.arrow_schema()) {
-            let message = format!("the plan of output '{unique}' has other columns than it should");
-            return Err(Diagnostic::new(Code::Internal, span, message));
-        }
-        self.outputs.push(Output { name: unique, relation, plan, streaming: frame.streaming });
+        let output = Output { name: unique, relation, plan, streaming: frame.streaming, export: None };
+        self.outputs.push(checked(output, span)?);
         Ok(())
     }
 
@@ -112,4 +136,16 @@ impl<'a> Evaluator<'a> {
     fn leave(&mut self) {
         self.depth -= 1;
     }
+}
+
+/// An output whose plan has the columns that it says.
+fn checked(output: Output, span: Span) -> Result<Output> {
+    let types = |schema: &datafusion::arrow::datatypes::Schema| {
+        schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
+    };
+    if types(output.plan.schema().as_arrow()) != types(&output.relation.arrow_schema()) {
+        let message = format!("the plan of output '{}' has other columns than it should", output.name);
+        return Err(Diagnostic::new(Code::Internal, span, message));
+    }
+    Ok(output)
 }

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use tables::{ColumnDef, Relation};
 
 use crate::diagnostics::{Code, Diagnostic, Result};
+use crate::export_columns::ExportColumns;
 use crate::expr::Typed;
 use crate::functions::RunsOn;
 use crate::limits::{PLAN_DEPTH_MAX, PLAN_NODES_MAX};
@@ -127,6 +128,11 @@ impl Frame {
         }
         let message = format!("query too large: more than {PLAN_DEPTH_MAX} operators in a row, or more than {PLAN_NODES_MAX} in all");
         Err(Diagnostic::new(Code::Limit, span, message).with_help("a DataFrame that is used twice counts twice"))
+    }
+
+    /// None yet of the columns that an export of it needs.
+    pub(crate) fn columns_to_export(&self) -> ExportColumns<'_> {
+        ExportColumns::of(self)
     }
 
     /// The plan, with exactly the columns of the relation.

@@ -20,6 +20,8 @@ mod compile;
 mod diagnostics;
 mod eval;
 mod exec;
+mod export;
+mod export_columns;
 mod expr;
 mod flags;
 mod fold;
@@ -28,6 +30,7 @@ mod functions;
 mod limits;
 mod mutations;
 mod objects;
+mod otel_script;
 mod parse;
 mod scope;
 mod source;
@@ -41,9 +44,14 @@ mod value;
 pub use catalog::{Catalog, CatalogTable, SchemaCatalog};
 pub use compile::{CompileInput, Compiled, FuncToExecute, Output, check, compile, compile_mutations, mutates};
 pub use diagnostics::{Code, Diagnostic, Diagnostics, Message};
+pub use export::{
+    Attribute, Configs, EXPORT_TIMEOUT_DEFAULT, EXPORT_TIMEOUT_MAX, Endpoint, Export, Field, Gauge, Metric, PluginTimes, Signal,
+    Span as OtelSpan, SpanKind, Summary,
+};
 pub use flags::{Flags, MAX_OUTPUT_ROWS_DEFAULT};
 pub use functions::{AggregateFunction, AggregateLower, FunctionRegistry, RunsOn, ScalarFunction, ScalarLower, SemanticRule};
 pub use mutations::{Captured, ConfigUpdate, Mutation, Probe, Program, Selector, Source, Target, Tracepoint};
+pub use otel_script::otel_script;
 pub use source::{Place, Span};
 pub use survive::survive;
 pub use table_functions::{

@@ -26,6 +26,8 @@ pub(crate) const LITERAL_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const VALUE_DEPTH_MAX: u32 = 16;
 /// Most outputs of one script.
 pub(crate) const OUTPUTS_MAX: usize = 200;
+/// Most columns that one export reads.
+pub(crate) const EXPORT_COLUMNS_MAX: usize = 500;
 /// Most values in the literal rows of one table function: a thousand agents with some sixty columns. They travel in the plan.
 pub(crate) const FUNCTION_CELLS_MAX: usize = 65_536;
 /// Most mutations of one script: each goes to every agent.

@@ -3,12 +3,14 @@
 mod aggregate;
 mod frames;
 mod metadata;
+mod otel;
 mod probes;
 mod px;
 mod read;
 mod table_functions;
 mod tracing;
 
+pub(crate) use otel::{Otel, is_metric_name};
 pub(crate) use px::{Builtin, globals};
 
 use crate::diagnostics::{Code, Diagnostic, Result};
@@ -45,12 +47,20 @@ impl FrameMethod {
 /// Attributes of a DataFrame that the original has and we do not, yet.
 const FRAME_UNSUPPORTED: [&str; 2] = ["rolling", "map"];
 
+/// Whether `df.name` is something else than a column of that name.
+pub(crate) fn is_frame_name(name: &str) -> bool {
+    name == "ctx" || FrameMethod::ALL.iter().any(|(known, _)| *known == name)
+}
+
 impl<'a> Evaluator<'a> {
     /// `object.name`.
     pub(crate) fn get_attribute(&self, object: Value<'a>, name: &str, at: Span) -> Result<Value<'a>> {
         match object {
             Value::Module(Module::Px) => self.px_attribute(name, at),
-            Value::Module(module) => tracing::trace_attribute(module, name, at),
+            Value::Module(module @ (Module::Pxtrace | Module::Pxconfig)) => tracing::trace_attribute(module, name, at),
+            Value::Module(module @ (Module::Otel | Module::OtelMetric | Module::OtelTrace | Module::Plugin)) => {
+                self.otel_attribute(module, name, at)
+            }
             Value::Unknown => Ok(Value::Unknown),
             Value::Frame(frame) => {
                 if let Some((_, method)) = FrameMethod::ALL.iter().find(|(known, _)| *known == name) {

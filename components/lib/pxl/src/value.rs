@@ -49,6 +49,8 @@ pub(crate) enum Value<'a> {
     Type(TypeName),
     /// A function of `pxtrace` or `pxconfig`.
     Trace(TraceFunction),
+    /// What a function of `px.otel` makes.
+    Otel(crate::objects::Otel),
     /// What such a function makes.
     Traced(Traced<'a>),
     /// Made of a table that only a tracepoint will bring.
@@ -82,6 +84,12 @@ pub(crate) enum Module {
     Px,
     Pxtrace,
     Pxconfig,
+    /// `px.otel`, and `metric` and `trace` within it.
+    Otel,
+    OtelMetric,
+    OtelTrace,
+    /// `px.plugin`.
+    Plugin,
 }
 
 /// A function of the script, with the defaults of its parameters as they were when it was defined.
@@ -164,6 +172,7 @@ impl Value<'_> {
             | Value::Method(..)
             | Value::GroupedMethod(_) => "Function".into(),
             Value::Type(_) => "Type".into(),
+            Value::Otel(made) => made.kind().into(),
             Value::Traced(traced) => traced.kind().into(),
             Value::Unknown => "Unknown".into(),
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use agent::wire::{decode_rows, decode_schema};
+use agent::wire::{decode_rows, decode_schema, of_kelvin};
 use api::internal::execute_plan_response::Message;
 use api::internal::{ExecutePlanRequest, ExecutePlanResponse, QueryEnd};
 use arrow::datatypes::SchemaRef;
@@ -14,7 +14,7 @@ use ids::{AgentId, QueryId};
 use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
-use super::compile::{DistributedArgs, Shared, Work, chain};
+use super::compile::{DistributedArgs, Explain, Shared, Work, chain};
 use super::kelvins::Lease;
 use super::report;
 use crate::engine::{QueryEvent, RunFailure};
@@ -95,11 +95,11 @@ impl Call {
         };
         let Some(answers) = &mut running.answers else {
             let request = request(&self.work, &self.shared.args, (self.id, self.streams), self.lost.is_empty());
-            let response = running.kelvin.client().execute_plan(request).await.map_err(|status| classify(&status))?;
+            let response = running.kelvin.client().execute_plan(request).await.map_err(classify)?;
             running.answers = Some(response.into_inner());
             return Ok(());
         };
-        let answer = answers.message().await.map_err(|status| classify(&status))?;
+        let answer = answers.message().await.map_err(classify)?;
         let answer = answer.ok_or_else(|| Lost::Kelvin { why: "it ended its answer early".to_owned(), mismatch: false })?;
         let broken = |what: String| Lost::Query(RunFailure::Internal(format!("an answer of {}: {what}", running.kelvin.name())));
         match answer.message {
@@ -114,6 +114,10 @@ impl Call {
                 let batch = decode_rows(&rows, schema).map_err(|error| broken(error.to_string()))?;
                 self.rows_sent = true;
                 self.ready.push_back(QueryEvent::Rows { output: rows.output as usize, batch });
+            }
+            Some(Message::Exported(exported)) => {
+                self.rows_sent = true;
+                self.ready.push_back(QueryEvent::Exported { rows: exported.rows, refused: exported.refused });
             }
             Some(Message::End(end)) => self.end(&end),
         }
@@ -142,10 +146,12 @@ impl Call {
             Lost::Query(failure) => return Err(failure),
             Lost::Kelvin { why, mismatch } => (why, mismatch),
         };
-        let Some(Running { kelvin, .. }) = self.running.take() else { return Err(self.nobody()) };
+        let Some(Running { kelvin, answers, .. }) = self.running.take() else { return Err(self.nobody()) };
+        // It may have exported rows and not come to say so: they would be exported twice.
+        let exported = answers.is_some() && self.work.plans.iter().any(|output| output.export.is_some());
         kelvin.lost();
         let why = format!("{}: {why}", kelvin.name());
-        if self.rows_sent {
+        if self.rows_sent || exported {
             let text = format!("the Kelvin that ran the query was lost after it had sent rows: run the script again ({why})");
             return Err(RunFailure::Unavailable(text));
         }
@@ -167,10 +173,12 @@ impl Call {
 
     fn end(&mut self, end: &QueryEnd) {
         self.done = true;
-        self.running = None;
+        let kelvin = self.running.take().map_or_else(String::new, |running| running.kelvin.name());
         let quality = report::quality(end, &self.work.view, &self.work.asked, &self.work.refused);
         self.ready.push_back(QueryEvent::Read { bytes: end.bytes_read, records: end.rows_read });
-        self.ready.extend(self.work.plan.take().map(QueryEvent::Plan));
+        if let Some(Explain { names, .. }) = &self.work.explain {
+            self.ready.push_back(QueryEvent::Plan(report::plan(&end.plans, names, &self.work.view, &kelvin)));
+        }
         self.ready.push_back(QueryEvent::Quality(quality));
     }
 }
@@ -185,17 +193,16 @@ fn request(work: &Work, args: &DistributedArgs, (id, streaming): (QueryId, bool)
         outputs: work.plans.clone(),
         time_max_ms: u64::try_from(args.query_time_max.as_millis()).unwrap_or(u64::MAX),
         streaming,
+        explain: work.explain.is_some(),
+        analyze: work.explain.as_ref().is_some_and(|explain| explain.analyze),
     }
 }
 
-/// A status that has a source comes from the connection; one without is Kelvin's own word.
-fn classify(status: &Status) -> Lost {
+fn classify(status: Status) -> Lost {
+    let status = of_kelvin(status);
     let text = status.message().to_owned();
-    if std::error::Error::source(status).is_some() {
-        return Lost::Kelvin { why: format!("the connection broke: {text}"), mismatch: false };
-    }
     Lost::Query(match status.code() {
-        // It stops, or is of another version: both differ from Kelvin to Kelvin.
+        // It stops, cannot be reached, or is of another version: all differ from Kelvin to Kelvin.
         code @ (Code::Unavailable | Code::FailedPrecondition | Code::Unauthenticated) => {
             return Lost::Kelvin { why: text, mismatch: code == Code::FailedPrecondition };
         }
@@ -205,12 +212,12 @@ fn classify(status: &Status) -> Lost {
         Code::OutOfRange => RunFailure::ResourceExhausted(format!("a row of the answer is too large to be sent: {text}")),
         Code::DeadlineExceeded => RunFailure::DeadlineExceeded(text),
         Code::Cancelled => RunFailure::Cancelled(text),
+        Code::Aborted => RunFailure::Export(text),
         Code::Ok
         | Code::Unknown
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
-        | Code::Aborted
         | Code::Unimplemented
         | Code::Internal
         | Code::DataLoss => RunFailure::Internal(text),

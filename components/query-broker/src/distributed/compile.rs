@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use ids::{AgentId, QueryId, UnixNs};
 use parking_lot::Mutex;
-use pxl::{Argument, Catalog, CatalogTable, FuncToExecute, FunctionRegistry, FunctionRows, NoRows, TableFunction};
+use pxl::{AnsweredBy, Argument, Catalog, CatalogTable, FuncToExecute, FunctionRegistry, FunctionRows, NoRows, TableFunction};
 use rpc::PeerIdentity;
 use tokio::runtime::Handle;
 
@@ -23,7 +23,6 @@ use crate::local::{func, problems};
 use crate::metadata::Metadata;
 use crate::mutations::{Mutated, MutationFailure, apply};
 use crate::peers::{self, Connect};
-use crate::plan_graph::plan_graph;
 use crate::state::{Remote, Stateful};
 use crate::tracker::{ClusterView, TrackerHandle};
 
@@ -96,6 +95,17 @@ impl QueryEngine for DistributedEngine {
         .boxed()
     }
 
+    fn otel_script(&self, script: String) -> BoxFuture<'_, Result<String, CompileFailure>> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let view = shared.tracker.view().ok_or_else(|| CompileFailure::NotReady("not ready yet".to_owned()))?;
+            let (runtime, script) = (Handle::current(), Script { text: script, ..Script::default() });
+            let making = tokio::task::spawn_blocking(move || Compiler::new(&shared, view, runtime, script).run(pxl::otel_script).0);
+            making.await.map_err(|error| CompileFailure::Internal(format!("compiling did not end: {error}")))?
+        }
+        .boxed()
+    }
+
     fn mutate(&self, script: Script) -> BoxFuture<'_, Result<Mutated, MutationFailure>> {
         let shared = Arc::clone(&self.shared);
         async move {
@@ -129,7 +139,7 @@ impl<'a> Compiler<'a> {
     /// What came of it, and what the script reads.
     fn run<T>(self, compile: impl FnOnce(&pxl::CompileInput<'_>) -> Result<T, pxl::Diagnostics>) -> (Result<T, CompileFailure>, Read) {
         let Compiler { shared, view, runtime, script } = self;
-        let exec_funcs: Vec<FuncToExecute> = script.funcs.into_iter().map(func).collect();
+        let exec_funcs: Vec<FuncToExecute> = script.funcs.iter().cloned().map(func).collect();
         let tables = Tables { view: &view, read: Mutex::default() };
         let facts = Remote { view: Arc::clone(&view), metadata: shared.metadata.clone(), runtime };
         let catalog = Stateful { tables: &tables, facts: &facts, functions: &shared.functions };
@@ -139,6 +149,7 @@ impl<'a> Compiler<'a> {
             now: (shared.args.now)(),
             catalog: &catalog,
             functions: &shared.functions,
+            configs: script.configs(),
         };
         let compiled = compile(&input);
         let read = tables.read.into_inner();
@@ -153,26 +164,38 @@ fn compile(shared: &Arc<Shared>, (view, runtime): (Arc<ClusterView>, Handle), sc
     let (compiled, read) = Compiler::new(shared, Arc::clone(&view), runtime, script).run(pxl::compile);
     let compiled = compiled?;
     let (mut asked, refused) = view.asked(&read.tables);
-    if read.everyone {
+    if read.every_pem {
         asked = view.collecting().map(|(id, _)| id).filter(|id| !refused.contains_key(id)).collect();
     }
-    let plan = (compiled.flags.explain || compiled.flags.analyze)
-        .then(|| plan_graph(compiled.outputs.iter().map(|output| (output.name.as_str(), output.plan.display_indent().to_string()))));
+    if read.every_kelvin {
+        asked.extend(view.kelvins().map(|(id, _)| id));
+    }
+    let explain = (compiled.flags.explain || compiled.flags.analyze)
+        .then(|| Explain { names: compiled.outputs.iter().map(|output| output.name.clone()).collect(), analyze: compiled.flags.analyze });
     let plans = compiled.outputs.iter().map(|output| {
         let columns = output.relation.columns.iter().map(|column| PlanColumn {
             name: column.name.clone(),
             data_type: column.data_type.number(),
             semantic_type: column.semantic_type.number(),
         });
-        Ok(PlanOutput { plan: encode_plan(&output.plan).map_err(|error| too_large(&error))?, columns: columns.collect() })
+        Ok(PlanOutput {
+            plan: encode_plan(&output.plan).map_err(|error| too_large(&error))?,
+            columns: columns.collect(),
+            export: output.export.as_ref().map(otel::encode),
+        })
     });
     let plans = plans.collect::<Result<Vec<_>, CompileFailure>>()?;
     Ok(DistributedQuery {
         shared: Arc::clone(shared),
         streams: compiled.outputs.iter().any(|output| output.streaming),
-        outputs: compiled.outputs.into_iter().map(|o| Output { name: o.name, relation: o.relation }).collect(),
+        outputs: compiled
+            .outputs
+            .into_iter()
+            .filter(|output| output.export.is_none())
+            .map(|o| Output { name: o.name, relation: o.relation })
+            .collect(),
         tells_quality: compiled.flags.data_quality,
-        work: Work { view, plans, asked, refused, plan },
+        work: Work { view, plans, asked, refused, explain },
     })
 }
 
@@ -204,7 +227,9 @@ struct Tables<'a> {
 struct Read {
     tables: BTreeSet<String>,
     /// Something that each agent tells of itself.
-    everyone: bool,
+    every_pem: bool,
+    /// Each Kelvin too.
+    every_kelvin: bool,
     /// A table that is not there.
     missed: bool,
 }
@@ -226,7 +251,11 @@ impl Catalog for Tables<'_> {
     }
 
     fn table_function(&self, function: &TableFunction, args: &[Argument]) -> Result<FunctionRows, NoRows> {
-        self.read.lock().everyone = true;
+        {
+            let mut read = self.read.lock();
+            read.every_pem = true;
+            read.every_kelvin |= function.answered_by == AnsweredBy::AllAgents;
+        }
         self.view.catalog.table_function(function, args)
     }
 }
@@ -239,8 +268,16 @@ pub(super) struct Work {
     pub(super) asked: Vec<AgentId>,
     /// Whose are not, and why.
     pub(super) refused: BTreeMap<AgentId, String>,
-    /// As GraphViz text, if it is asked for.
-    pub(super) plan: Option<String>,
+    /// Whether it is to be told how the outputs are made.
+    pub(super) explain: Option<Explain>,
+}
+
+/// How the outputs are made is asked for.
+pub(super) struct Explain {
+    /// Of the outputs.
+    pub(super) names: Vec<String>,
+    /// With what each step took.
+    pub(super) analyze: bool,
 }
 
 struct DistributedQuery {
@@ -257,7 +294,7 @@ impl Query for DistributedQuery {
     }
 
     fn explains(&self) -> bool {
-        self.work.plan.is_some()
+        self.work.explain.is_some()
     }
 
     fn tells_quality(&self) -> bool {

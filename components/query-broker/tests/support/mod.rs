@@ -61,6 +61,10 @@ impl QueryEngine for MemoryEngine {
         let answer = self.answers.get(&script.text).cloned().unwrap_or_else(unknown);
         ready(answer.map(|answer| Box::new(answer) as Box<dyn Query>)).boxed()
     }
+
+    fn otel_script(&self, script: String) -> BoxFuture<'_, Result<String, CompileFailure>> {
+        ready(Ok(script + ", and export")).boxed()
+    }
 }
 
 impl Query for Answer {

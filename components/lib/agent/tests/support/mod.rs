@@ -223,6 +223,7 @@ impl Fleet {
             outputs: compiled.outputs.iter().map(|output| (encode_plan(&output.plan).unwrap(), output.relation.clone())).collect(),
             time_max: NEVER,
             streaming: false,
+            analyze: false,
         }
     }
 
@@ -271,7 +272,7 @@ impl Fleet {
 }
 
 pub fn compile(script: &str, catalog: &dyn pxl::Catalog, functions: &FunctionRegistry) -> Compiled {
-    let input = pxl::CompileInput { script, exec_funcs: &[], now: NOW, catalog, functions };
+    let input = pxl::CompileInput { script, exec_funcs: &[], now: NOW, catalog, functions, configs: pxl::Configs::default() };
     let pxl::Compiled { outputs, flags } = pxl::compile(&input).unwrap_or_else(|problems| panic!("{problems:?}\n{script}"));
     Compiled { outputs, flags, compile_time: Duration::ZERO }
 }
@@ -279,7 +280,9 @@ pub fn compile(script: &str, catalog: &dyn pxl::Catalog, functions: &FunctionReg
 /// What one engine answers over a store with all rows.
 pub async fn run_local(store: &Arc<TableStore>, script: &str) -> Answer {
     let engine = Engine::new(Arc::clone(store), functions(), EngineArgs::default());
-    let compiled = engine.compile(&CompileRequest { script, exec_funcs: &[], now: NOW }).unwrap_or_else(|p| panic!("{p:?}\n{script}"));
+    let compiled = engine
+        .compile(&CompileRequest { script, exec_funcs: &[], now: NOW, configs: pxl::Configs::default() })
+        .unwrap_or_else(|p| panic!("{p:?}\n{script}"));
     let mut execution = engine.execute(&compiled).await.unwrap();
     let mut answer = Answer::new(&compiled);
     while let Some(batch) = execution.next().await {

@@ -2,14 +2,16 @@
 
 use tables::{DataType, SemanticType};
 
+use super::otel::OtelFunction;
 use crate::args::{Arg, Args, required};
 use crate::diagnostics::{Code, Diagnostic, Result};
 use crate::eval::Evaluator;
 use crate::expr::{Literal, Typed};
+use crate::otel_script::Displayed;
 use crate::source::Span;
 use crate::suggest::did_you_mean;
 use crate::time::{format_duration, moment, parse_duration, strptime};
-use crate::value::{TypeName, Value};
+use crate::value::{Module, TypeName, Value};
 
 /// Functions of `px` that run while the script compiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +30,16 @@ pub(crate) enum Builtin {
     ScriptReference,
     Uint128,
     MakeUpid,
+    Export,
+    /// A function of `px.otel`.
+    Otel(OtelFunction),
 }
 
-const BUILTINS: [(&str, Builtin); 18] = [
+const BUILTINS: [(&str, Builtin); 19] = [
     ("DataFrame", Builtin::DataFrame),
     ("display", Builtin::Display),
     ("debug", Builtin::Debug),
+    ("export", Builtin::Export),
     ("now", Builtin::Now),
     ("days", Builtin::Duration(86_400_000_000_000)),
     ("hours", Builtin::Duration(3_600_000_000_000)),
@@ -52,7 +58,10 @@ const BUILTINS: [(&str, Builtin); 18] = [
 ];
 
 /// Attributes of `px` that the original has and we do not, yet.
-const UNSUPPORTED: [&str; 4] = ["export", "otel", "plugin", "vis"];
+const UNSUPPORTED: [&str; 1] = ["vis"];
+
+/// Modules within `px`.
+const MODULES: [(&str, Module); 2] = [("otel", Module::Otel), ("plugin", Module::Plugin)];
 
 const fn type_name(name: &'static str, data_type: DataType, semantic_type: SemanticType) -> TypeName {
     TypeName { name, data_type, semantic_type, is_list: false }
@@ -90,6 +99,9 @@ impl<'a> Evaluator<'a> {
         if let Some((_, builtin)) = BUILTINS.iter().find(|(known, _)| *known == name) {
             return Ok(Value::Builtin(*builtin));
         }
+        if let Some((_, module)) = MODULES.iter().find(|(known, _)| *known == name) {
+            return Ok(Value::Module(*module));
+        }
         if let Some(found) = TYPES.iter().find(|known| known.name == name) {
             return Ok(Value::Type(*found));
         }
@@ -102,7 +114,12 @@ impl<'a> Evaluator<'a> {
         if UNSUPPORTED.contains(&name) {
             return Err(Diagnostic::new(Code::Unsupported, at, format!("'px.{name}' is not supported yet")));
         }
-        let names = BUILTINS.iter().map(|(name, _)| *name).chain(TYPES.iter().map(|t| t.name)).chain(self.input.functions.names());
+        let names = BUILTINS
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(MODULES.map(|(name, _)| name))
+            .chain(TYPES.iter().map(|t| t.name))
+            .chain(self.input.functions.names());
         let names = names.chain(self.input.functions.table_functions().map(|function| function.name));
         let help = did_you_mean(name, names);
         Err(Diagnostic::new(Code::Unknown, at, format!("No such attribute '{name}'")).maybe_help(help))
@@ -139,6 +156,8 @@ impl<'a> Evaluator<'a> {
             Builtin::ScriptReference => self.script_reference(args),
             Builtin::Uint128 => uint128(args),
             Builtin::MakeUpid => make_upid(args),
+            Builtin::Export => self.export(args),
+            Builtin::Otel(function) => self.call_otel(function, args),
         }
     }
 
@@ -156,6 +175,10 @@ impl<'a> Evaluator<'a> {
         let frame = out.frame("out")?;
         if !(self.display_off && prefix.is_empty()) {
             self.add_output(frame, &format!("{prefix}{name}"), at)?;
+            if prefix.is_empty() {
+                let relation = (*frame.relation).clone();
+                self.displayed.push(Displayed { at, frame: out.span, name: name.to_string(), relation });
+            }
         }
         Ok(Value::None)
     }
