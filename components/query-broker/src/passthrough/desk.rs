@@ -154,7 +154,10 @@ impl Desk {
                 let until = cancel.clone().cancelled_owned();
                 self.broker.health_messages().map(|message| message.map(Answer::HcResp)).take_until(until).boxed()
             }
-            Ask::GenerateOtelScriptReq(_) => return Err(crate::service::no_otel_scripts()),
+            Ask::GenerateOtelScriptReq(request) => {
+                let answer = self.broker.otel_script(request).await?;
+                futures::stream::iter([Ok(Answer::GenerateOtelScriptResp(answer))]).boxed()
+            }
             Ask::DebugPodsReq(request) => self.broker.debug_pods_messages(request).await?.map(|m| m.map(Answer::DebugPodsResp)).boxed(),
             Ask::DebugLogReq(request) => self.broker.debug_log_messages(request).await?.map(|m| m.map(Answer::DebugLogResp)).boxed(),
             Ask::CancelReq(_) => return Err(Status::cancelled("the call was cancelled")),

@@ -100,6 +100,7 @@ impl Vizier {
                     let schema = schemas.get(message.output as usize).context("rows before their schema")?;
                     rows += decode_rows(&message, schema)?.num_rows();
                 }
+                Message::Exported(_) => bail!("rows went elsewhere"),
                 Message::End(end) => {
                     ensure!(end.missing.is_empty(), "agents are missing: {:?}", end.missing);
                     return Ok((start.elapsed(), rows));
@@ -113,7 +114,7 @@ impl Vizier {
         let now = UnixNs(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?);
         let catalog = AgentCatalog::of_agents();
         let input =
-            pxl::CompileInput { script: &script.text, exec_funcs: &script.calls, now, catalog: &catalog, functions: &self.functions };
+            pxl::CompileInput { script: &script.text, exec_funcs: &script.calls, now, catalog: &catalog, functions: &self.functions, configs: pxl::Configs::default() };
         let compiled = pxl::compile(&input).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         let mut outputs = Vec::new();
         for output in compiled.outputs {
@@ -122,7 +123,7 @@ impl Vizier {
                 data_type: column.data_type.number(),
                 semantic_type: column.semantic_type.number(),
             });
-            outputs.push(PlanOutput { plan: encode_plan(&output.plan)?, columns: columns.collect() });
+            outputs.push(PlanOutput { plan: encode_plan(&output.plan)?, columns: columns.collect(), export: None });
         }
         Ok(ExecutePlanRequest {
             query_id: rand::random::<[u8; 16]>().to_vec(),
@@ -131,6 +132,8 @@ impl Vizier {
             outputs,
             time_max_ms: 0,
             streaming: false,
+            explain: false,
+            analyze: false,
         })
     }
 
