@@ -43,3 +43,10 @@ pub(crate) const REATTACH_WAIT: Duration = Duration::from_secs(1);
 
 /// Calls by the bus at a time: queries, and as many health checks of those who look at the cluster.
 pub(crate) const PASSTHROUGH_CALLS_MAX: usize = 256;
+
+/// Calls by the bus that have ended and whose last answers can be asked for again; the oldest go first.
+pub(crate) const PASSTHROUGH_ENDED_MAX: usize = 256;
+
+/// Bytes of answers to one call that are kept until they are acknowledged; with that many the query waits. A tenth of a second of travel
+/// at 160 MB/s, and with as many queries as may run 1 GiB at the very most.
+pub(crate) const PASSTHROUGH_KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -40,7 +40,7 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     let access = Access::checked(key.clone(), keys);
     let broker = broker(&args, (&known, &metadata), (&access, key), &shell)?;
     metrics::register(&numbers, &broker, &known);
-    let ready = Readiness { agents: health.ready("metadata"), bus: health.ready("nats"), health };
+    let ready = Readiness { agents: health.ready("metadata"), bus: health.ready("bus"), health };
     shell.tasks.spawn(tracker.run(shell.stop.clone()));
     broker.connect(bus.clone());
     if !args.no_cron_scripts {
@@ -104,23 +104,34 @@ struct Readiness {
 async fn tell(broker: Broker, mut known: TrackerHandle, bus: Bus, ready: Readiness, stop: CancellationToken) {
     let mut link = bus.link();
     loop {
-        match (known.view(), known.stale()) {
+        let without_metadata = match (known.view(), known.stale()) {
             (Some(view), stale) => {
                 let (state, nodes) = status(&view);
                 broker.set_state(state);
                 broker.set_nodes(nodes);
                 ready.agents.ok();
-                ready.health.set_reason(stale.map(|_| "MetadataUnavailable"));
+                stale.is_some()
             }
             (None, why) => {
                 ready.agents.failing(why.unwrap_or_default());
-                ready.health.set_reason(Some("MetadataUnavailable"));
+                true
             }
-        }
-        match &*link.borrow_and_update() {
-            bus::Link::Connected => ready.bus.ok(),
-            bus::Link::Disconnected { reason, .. } => ready.bus.failing(reason),
-        }
+        };
+        let without_bus = match &*link.borrow_and_update() {
+            bus::Link::Connected => {
+                ready.bus.ok();
+                false
+            }
+            bus::Link::Disconnected { reason, .. } => {
+                ready.bus.failing(reason);
+                true
+            }
+        };
+        ready.health.set_reason(match (without_metadata, without_bus) {
+            (true, _) => Some("MetadataUnavailable"),
+            (false, true) => Some(bus::UNAVAILABLE),
+            (false, false) => None,
+        });
         let news = async {
             tokio::select! {
                 more = known.changed() => more,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
@@ -16,24 +15,20 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 
-use super::answers::{Answers, Gone};
+use super::answers::{Answers, Gone, Heard};
+use super::calls::{Begun, Calls};
 use super::wire;
 use crate::broker::Broker;
 use crate::limits::PASSTHROUGH_CALLS_MAX;
 
 const REQUESTS: &str = "VizierPassthroughRequest";
 
+/// What is said where the rest of the answers is gone.
+const UNKNOWN: &str = "the query broker does not know this call any more: it was restarted while the call ran. Run it again";
+
 /// What is said where an answer does not fit. Reference: api.md §3.3.
 const TOO_LARGE: &str = "Large data batch rejected by passthrough proxy limits: the rows of one message exceed what the bus carries. \
                          Select fewer columns, or add a head() to the script";
-
-type Running = Arc<Mutex<BTreeMap<String, Call>>>;
-
-/// A call that runs.
-struct Call {
-    cancel: CancellationToken,
-    acknowledged: watch::Sender<u64>,
-}
 
 /// Answers calls until it is told to stop.
 pub(crate) async fn serve(broker: Broker, bus: Bus) {
@@ -46,7 +41,7 @@ pub(crate) async fn serve(broker: Broker, bus: Bus) {
             return;
         }
     };
-    let desk = Desk { broker, bus, running: Running::default() };
+    let desk = Desk { broker, bus, calls: Arc::default() };
     while let Some(Some(request)) = stop.run_until_cancelled(requests.next()).await {
         desk.take(&request);
     }
@@ -56,7 +51,7 @@ pub(crate) async fn serve(broker: Broker, bus: Bus) {
 struct Desk {
     broker: Broker,
     bus: Bus,
-    running: Running,
+    calls: Arc<Mutex<Calls>>,
 }
 
 impl Desk {
@@ -64,29 +59,22 @@ impl Desk {
         let counters = &self.broker.inner.counters;
         let vizier_id = received.message.vizier_id.clone();
         let request = match wire::request(&received.message) {
-            Ok(request) if !request.request_id.is_empty() => request,
+            Ok(request) if !request.request_id.is_empty() && Topic::new(&request.request_id).is_ok() => request,
             wrong => {
                 counters.passthrough_malformed.add(1);
-                let why = wrong.err().unwrap_or_else(|| "it has no id".to_owned());
+                let why = wrong.err().unwrap_or_else(|| "it has no id, or one that cannot stand in a subject".to_owned());
                 tracing::warn!(sender = received.sender.as_deref(), why, "a message is no call and is dropped");
                 return;
             }
         };
-        let C2vapiStreamRequest { request_id, token, window, acknowledged, msg } = request;
+        let C2vapiStreamRequest { request_id, token, window, acknowledged, again, msg } = request;
         match msg {
-            Some(Ask::CancelReq(_)) => {
-                if let Some(call) = self.running.lock().get(&request_id) {
-                    call.cancel.cancel();
-                }
-            }
+            Some(Ask::CancelReq(_)) => self.calls.lock().cancel(&request_id),
             None => {
-                if let Some(call) = self.running.lock().get(&request_id) {
-                    // They may overtake each other.
-                    call.acknowledged.send_if_modified(|known| {
-                        let news = *known < acknowledged;
-                        *known = acknowledged.max(*known);
-                        news
-                    });
+                let known = self.calls.lock().hear(&request_id, acknowledged, again);
+                counters.passthrough_repeated.add(u64::from(again));
+                if again && !known {
+                    self.refuse_unknown((vizier_id, request_id), acknowledged);
                 }
             }
             Some(ask) => self.begin(((vizier_id, request_id), token, window), ask),
@@ -95,24 +83,17 @@ impl Desk {
 
     fn begin(&self, ((vizier_id, request_id), token, window): ((String, String), String, u32), ask: Ask) {
         let counters = &self.broker.inner.counters;
-        let (acknowledged, heard) = watch::channel(0);
-        let Some(answers) = Answers::new(self.bus.clone(), (vizier_id, request_id.clone()), window, heard) else {
-            counters.passthrough_malformed.add(1);
-            tracing::warn!("a call whose id cannot stand in a subject is dropped");
-            return;
-        };
+        let (hear, heard) = watch::channel(Heard::default());
+        let Some(mut answers) = Answers::new(self.bus.clone(), (vizier_id, request_id.clone()), window, heard) else { return };
         let cancel = CancellationToken::new();
-        let full = {
-            let mut running = self.running.lock();
-            if running.contains_key(&request_id) {
-                // The bus may say things twice.
+        let begun = self.calls.lock().begin(&request_id, &cancel, hear);
+        let full = match begun {
+            Begun::Known => {
+                counters.passthrough_repeated.add(1);
                 return;
             }
-            let full = running.len() >= PASSTHROUGH_CALLS_MAX;
-            if !full {
-                running.insert(request_id.clone(), Call { cancel: cancel.clone(), acknowledged });
-            }
-            full
+            Begun::New => false,
+            Begun::Full => true,
         };
         counters.passthrough_requests.add(1);
         let desk = self.clone();
@@ -123,15 +104,31 @@ impl Desk {
                 answers.end(&Status::resource_exhausted(text)).await;
                 return;
             }
-            desk.answer(ask, &token, answers, &cancel).await;
-            desk.running.lock().remove(&request_id);
+            desk.answer(ask, &token, &mut answers, &cancel).await;
+            desk.calls.lock().end(&request_id);
+            // Whoever has everything, or is gone, says so.
+            tokio::select! {
+                () = answers.linger() => {}
+                () = cancel.cancelled() => {}
+                () = desk.broker.inner.stop.cancelled() => {}
+            }
+            desk.calls.lock().forget(&request_id);
         };
         self.broker.inner.tasks.spawn(task.instrument(span));
     }
 
-    async fn answer(&self, ask: Ask, token: &str, mut answers: Answers, cancel: &CancellationToken) {
-        let status = match self.stream(ask, token, cancel).await {
-            Ok(mut stream) => pass_on(&mut stream, &mut answers, cancel).await,
+    /// Some of its answers are missing, and nobody has them.
+    fn refuse_unknown(&self, names: (String, String), acknowledged: u64) {
+        self.broker.inner.counters.passthrough_unknown.add(1);
+        tracing::warn!(request = names.1, acknowledged, "answers are missing of a call that is not known");
+        let (_over, heard) = watch::channel(Heard { acknowledged, again: 0 });
+        let Some(mut answers) = Answers::new(self.bus.clone(), names, 0, heard) else { return };
+        self.broker.inner.tasks.spawn(async move { answers.end(&Status::unavailable(UNKNOWN)).await });
+    }
+
+    async fn answer(&self, ask: Ask, token: &str, answers: &mut Answers, cancel: &CancellationToken) {
+        let status = match answering(self.stream(ask, token, cancel), answers).await {
+            Ok(mut stream) => pass_on(&mut stream, answers, cancel).await,
             Err(status) => status,
         };
         tracing::debug!(code = ?status.code(), "a call has ended");
@@ -184,12 +181,36 @@ impl Desk {
     }
 }
 
+/// Prepares the answers; whoever asks meanwhile is told that it runs.
+async fn answering<T>(preparing: impl Future<Output = T>, answers: &mut Answers) -> T {
+    tokio::pin!(preparing);
+    loop {
+        tokio::select! {
+            prepared = &mut preparing => return prepared,
+            () = answers.asked_again() => {
+                if let Err(gone) = answers.say_again().await {
+                    tracing::debug!(?gone, "nobody hears that a call runs");
+                }
+            }
+        }
+    }
+}
+
 /// How it ended.
 async fn pass_on(stream: &mut BoxStream<'static, Result<Answer, Status>>, answers: &mut Answers, cancel: &CancellationToken) -> Status {
     let cancelled = || Status::new(Code::Cancelled, "the client is gone");
     loop {
+        let next = tokio::select! {
+            next = stream.next() => next,
+            () = answers.asked_again() => {
+                if let Some(Err(gone)) = cancel.run_until_cancelled(answers.say_again()).await {
+                    return lost(gone);
+                }
+                continue;
+            }
+        };
         // The stream itself ends when it is cancelled; asked once more, it lets its query go.
-        let Some(next) = stream.next().await else {
+        let Some(next) = next else {
             return if cancel.is_cancelled() { cancelled() } else { Status::new(Code::Ok, "") };
         };
         let answer = match next {
@@ -199,8 +220,14 @@ async fn pass_on(stream: &mut BoxStream<'static, Result<Answer, Status>>, answer
         match cancel.run_until_cancelled(answers.send(answer)).await {
             // Cancelled: the next turn of the loop sees the end of the stream.
             Some(Ok(())) | None => {}
-            Some(Err(Gone::TooLarge)) => return Status::internal(TOO_LARGE),
-            Some(Err(Gone::Silent(why))) => return Status::deadline_exceeded(why),
+            Some(Err(gone)) => return lost(gone),
         }
+    }
+}
+
+fn lost(gone: Gone) -> Status {
+    match gone {
+        Gone::TooLarge => Status::internal(TOO_LARGE),
+        Gone::Silent(why) => Status::deadline_exceeded(why),
     }
 }

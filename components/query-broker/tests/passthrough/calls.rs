@@ -1,130 +1,19 @@
-//! Calls that come by the bus, over the bus in memory, whose laws are those of NATS.
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may fail where it stands")]
-
-mod support;
-
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
 use api::cvmsgspb::v2capi_stream_response::Msg as Answered;
-use api::cvmsgspb::{C2vMessage, C2vapiStreamCancel, C2vapiStreamRequest, V2cMessage, V2capiStreamResponse};
-use api::vizierpb::{DebugPodsRequest, HealthCheckRequest};
-use auth::SigningKey;
+use api::cvmsgspb::{C2vMessage, C2vapiStreamRequest, V2cMessage};
+use api::vizierpb::{DebugPodsRequest, GenerateOTelScriptRequest, HealthCheckRequest};
+use auth::{SigningKey, User};
 use bus::subject::Topic;
-use bus::{Bus, Hub, Subscription, subject};
-use futures::stream::{self, StreamExt as _};
+use bus::{Subscription, subject};
 use ids::ClusterId;
-use prost::Message as _;
-use query_broker::{Access, Broker, BrokerArgs, QueryEvent};
-use support::{Alive, Answer, MemoryEngine, kind, numbers, output, request, rows, texts};
+use query_broker::QueryEvent;
 use tables::DataType;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-const NEVER: Duration = Duration::from_mins(1);
-const KEY: &str = "0123456789abcdef0123456789abcdef";
-const VIZIER: &str = "01234567-89ab-4cde-8f01-23456789abcd";
-
-/// A broker on a bus, and the bus as the cloud connector has it.
-struct World {
-    broker: Broker,
-    connector: Bus,
-    _hub: Hub,
-}
-
-async fn world(engine: MemoryEngine) -> World {
-    let hub = Hub::new();
-    let identity = query_broker::ClusterIdentity {
-        id: VIZIER.parse().unwrap(),
-        name: String::new(),
-        vizier_version: String::new(),
-        cluster_version: String::new(),
-    };
-    let args = BrokerArgs { access: Access::checked(SigningKey::new(KEY), None), ..BrokerArgs::default() };
-    let broker = Broker::with(args, (Arc::new(engine), identity), CancellationToken::new(), TaskTracker::new());
-    broker.connect(hub.connect("query-broker").unwrap());
-    // Until it listens: what was sent before is not heard.
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    World { broker, connector: hub.connect("cloud-connector").unwrap(), _hub: hub }
-}
-
-fn token() -> String {
-    SigningKey::new(KEY).cluster_token(ClusterId::from_halves(1, 2), SystemTime::now())
-}
-
-fn packed(request: &C2vapiStreamRequest) -> C2vMessage {
-    let msg =
-        prost_types::Any { type_url: "type.googleapis.com/px.cvmsgspb.C2VAPIStreamRequest".to_owned(), value: request.encode_to_vec() };
-    C2vMessage { vizier_id: VIZIER.to_owned(), msg: Some(msg) }
-}
-
-impl World {
-    async fn say(&self, message: &C2vMessage) {
-        let to = subject::c2v(Topic::new("VizierPassthroughRequest").unwrap());
-        self.connector.publish(&to, message).await.unwrap();
-    }
-
-    async fn call(&self, id: &str, window: u32, ask: Ask) -> Subscription<V2cMessage> {
-        let answers = self.connector.subscribe(subject::v2c(Topic::new(&format!("reply-{id}")).unwrap())).await.unwrap();
-        let request = C2vapiStreamRequest { request_id: id.to_owned(), token: token(), window, msg: Some(ask), ..Default::default() };
-        self.say(&packed(&request)).await;
-        answers
-    }
-
-    async fn cancel(&self, id: &str) {
-        let msg = Some(Ask::CancelReq(C2vapiStreamCancel::default()));
-        self.say(&packed(&C2vapiStreamRequest { request_id: id.to_owned(), msg, ..Default::default() })).await;
-    }
-}
-
-async fn next(answers: &mut Subscription<V2cMessage>) -> V2capiStreamResponse {
-    let received = tokio::time::timeout(NEVER, answers.next()).await.expect("no answer").unwrap();
-    assert_eq!(received.message.vizier_id, VIZIER);
-    let any = received.message.msg.unwrap();
-    assert_eq!(any.type_url, "type.googleapis.com/px.cvmsgspb.V2CAPIStreamResponse");
-    V2capiStreamResponse::decode(any.value.as_slice()).unwrap()
-}
-
-/// What each answer is, to the last, and that they are numbered.
-async fn all(answers: &mut Subscription<V2cMessage>) -> Vec<String> {
-    let mut told = Vec::new();
-    loop {
-        let answer = next(answers).await;
-        assert_eq!(answer.sequence, told.len() as u64 + 1);
-        match answer.msg.unwrap() {
-            Answered::ExecResp(message) => told.push(kind(&message)),
-            Answered::HcResp(message) => told.push(format!("health {}", message.status.unwrap().code)),
-            Answered::Status(status) => {
-                told.push(format!("end {} {}", status.code, status.message).trim_end().to_owned());
-                return told;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn one_row() -> MemoryEngine {
-    let answer = Answer::of(vec![output("a", &[("x", DataType::Int64)])], || vec![Ok(rows(0, vec![numbers(&[42])]))]);
-    MemoryEngine::new().with("one", Ok(answer))
-}
-
-fn endless(alive: &Arc<AtomicUsize>) -> MemoryEngine {
-    let alive = Arc::clone(alive);
-    let events = move || {
-        let alive = Alive::new(&alive);
-        stream::repeat_with(move || {
-            let _held = &alive;
-            Ok(rows(0, vec![numbers(&[1])]))
-        })
-        .boxed()
-    };
-    let answer = Answer { outputs: vec![output("a", &[("x", DataType::Int64)])], explains: false, events: Arc::new(events) };
-    MemoryEngine::new().with("endless", Ok(answer))
-}
+use crate::support::{Answer, MemoryEngine, output, request, rows, texts};
+use crate::world::{KEY, VIZIER, all, endless, next, one_row, packed, token, world};
 
 #[tokio::test]
 async fn a_call_is_answered_in_order_and_its_end_comes_last() {
@@ -137,11 +26,26 @@ async fn a_call_is_answered_in_order_and_its_end_comes_last() {
 }
 
 #[tokio::test]
+async fn a_script_with_exports_is_made_for_who_asks() {
+    let world = world(one_row()).await;
+    let ask = GenerateOTelScriptRequest { pxl_script: "one".to_owned(), ..GenerateOTelScriptRequest::default() };
+    let mut answers = world.call("r", 0, Ask::GenerateOtelScriptReq(ask)).await;
+    assert_eq!(all(&mut answers).await, ["script one, and export", "end 0"]);
+}
+
+#[tokio::test]
 async fn a_call_without_a_valid_token_is_refused() {
     let world = world(one_row()).await;
     let mut answers = world.connector.subscribe(subject::v2c(Topic::new("reply-r").unwrap())).await.unwrap();
     let forged = SigningKey::new("another key, of thirty-two bytes").cluster_token(ClusterId::from_halves(1, 2), SystemTime::now());
-    for token in ["", "x.y.z", "not\nascii é", &forged] {
+    let (key, hour, now) = (SigningKey::new(KEY), Duration::from_hours(1), SystemTime::now());
+    let expired = key.cluster_token(ClusterId::from_halves(1, 2), now - 2 * hour);
+    let of_a_client = key.user_token(&User { id: "u".to_owned(), org: "o".to_owned(), email: String::new(), is_api_user: true }, hour, now);
+    // A part of this Vizier may call; whoever overheard it may not.
+    let replayed = key.service_token("cloud_conn", now);
+    let mut first = world.call_as("first", &replayed, Ask::ExecReq(request("one"))).await;
+    assert_eq!(all(&mut first).await.len(), 5);
+    for token in ["", "x.y.z", "not\nascii é", &forged, &expired, &of_a_client, &replayed] {
         let request = C2vapiStreamRequest {
             request_id: "r".to_owned(),
             token: token.to_owned(),
@@ -151,7 +55,7 @@ async fn a_call_without_a_valid_token_is_refused() {
         world.say(&packed(&request)).await;
         assert_eq!(all(&mut answers).await, [format!("end 16 {}", auth::UNAUTHENTICATED)]);
     }
-    assert_eq!(world.broker.counters().snapshot().queries_started, 0);
+    assert_eq!(world.broker.counters().snapshot().queries_started, 1);
 }
 
 #[tokio::test]
