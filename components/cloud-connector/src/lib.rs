@@ -7,10 +7,11 @@
 //! bus ◄── c2v.<topic> ◄──────── route ◄────────────────┘
 //! ```
 //!
-//! What to do next (`machine`), what to say (`condition`), where a message goes (`route`) and how metrics are relayed (`remote_write`) are
-//! pure; `io` does it.
+//! What to do next (`machine`), what to say (`condition`), where a message goes (`route`), which calls run (`calls`) and how metrics are relayed
+//! (`remote_write`) are pure; `io` does it.
 
 mod args;
+mod calls;
 mod condition;
 mod error;
 mod identity;

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use api::cvmsgspb::VizierStatus;
 use auth::Bearer;
 use bus::{QueueLimits, TlsFiles};
 use parking_lot::Mutex;
@@ -59,6 +60,8 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
     let local = Local::new(bus.clone(), outbox.clone(), metrics.clone());
     let (told, known) = watch::channel(kept.clone());
     spawn(&shell, "messages for the control plane", local.clone().carry_out(shell.stop.clone()));
+    spawn(&shell, "calls that nobody waits for", local.clone().cancel_again(shell.stop.clone()));
+    spawn(&shell, "questions about pods", local.clone().answer_about_pods(shell.stop.clone()));
     spawn(&shell, "metrics for the control plane", local.clone().relay_metrics(known, shell.stop.clone()));
 
     let (events, incoming) = mpsc::channel(EVENTS_WAITING_MAX);
@@ -84,6 +87,7 @@ pub async fn run(args: Args, shell: Shell) -> Result<(), Error> {
         store,
         told,
         ready: health.ready("cluster-id"),
+        bus_ready: health.ready("bus"),
         health,
         ready_file: args.ready_file,
         tries: 0,
@@ -118,6 +122,7 @@ struct Connector {
     /// Who we are, for those who label metrics.
     told: watch::Sender<Option<Identity>>,
     ready: Check,
+    bus_ready: Check,
     health: Health,
     ready_file: Option<std::path::PathBuf>,
     /// Numbers registrations and bridges.
@@ -217,9 +222,13 @@ impl Connector {
             Some(_) => self.ready.ok(),
             None => self.ready.failing("the control plane has not registered this cluster"),
         }
+        match &self.condition.lock().bus_down {
+            None => self.bus_ready.ok(),
+            Some(reason) => self.bus_ready.failing(reason),
+        }
         let (status, _) = standing(&self.condition.lock(), self.clock.now());
-        let healthy = status == api::cvmsgspb::VizierStatus::VzStHealthy;
-        let reason = self.machine.reason().or_else(|| (!healthy).then_some("BasicQueryFailed"));
+        let answers = matches!(status, VizierStatus::VzStHealthy | VizierStatus::VzStDegraded);
+        let reason = self.machine.reason().or_else(|| (!answers).then_some("BasicQueryFailed"));
         self.health.set_reason(reason);
     }
 

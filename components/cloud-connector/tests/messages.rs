@@ -6,12 +6,12 @@ mod support;
 use api::cvmsgspb::c2vapi_stream_request::Msg as Ask;
 use api::cvmsgspb::v2capi_stream_response::Msg as Answer;
 use api::cvmsgspb::{
-    C2vMessage, C2vapiStreamRequest, CronScriptUpdate, GetCronScriptsRequest, UpdateOrInstallVizierRequest, UpdateOrInstallVizierResponse,
-    V2cMessage, V2capiStreamResponse, VizierHeartbeat,
+    C2vMessage, C2vapiStreamCancel, C2vapiStreamRequest, CronScriptUpdate, GetCronScriptsRequest, UpdateOrInstallVizierRequest,
+    UpdateOrInstallVizierResponse, V2cMessage, V2capiStreamResponse, VizierHeartbeat,
 };
 use api::prometheus::WriteRequest;
 use api::vizier::messages::MetricsMessage;
-use api::vizierpb::{DebugPodsRequest, ExecuteScriptRequest, ExecuteScriptResponse, Status as WireStatus};
+use api::vizierpb::{DebugLogRequest, DebugPodsRequest, ExecuteScriptRequest, ExecuteScriptResponse, Status as WireStatus};
 use bus::subject::{self, Topic};
 use bus::{Bus, Subscription};
 use support::{SOON, Stage, pack, unpack};
@@ -74,6 +74,84 @@ async fn calls_end_with_their_bridge_and_answers_that_nobody_asked_for_are_cance
     answer(&bus, "stray", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
     let cancel = next(&mut calls).await;
     assert!(matches!((cancel.request_id.as_str(), cancel.msg), ("stray", Some(Ask::CancelReq(_)))));
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_said_again_after_the_end_of_a_call_pass_until_the_control_plane_has_all() {
+    let Some(mut stage) = Stage::new().await else { return };
+    let bus = stage.bus().await;
+    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    bridge.beat(on_the_bus).await;
+    assert!(bridge.registered.repeats_calls);
+    for _ in 0..2 {
+        bridge.say("VizierPassthroughRequest", call("a")).await;
+        assert_eq!(next(&mut calls).await.request_id, "a", "the broker knows that it is the same");
+    }
+    // The first one was lost.
+    for sequence in [2, 1, 2] {
+        let msg = if sequence == 2 { Answer::Status(WireStatus::default()) } else { Answer::ExecResp(ExecuteScriptResponse::default()) };
+        answer(&bus, "a", sequence, msg).await;
+    }
+    for sequence in [2, 1, 2] {
+        let came: V2capiStreamResponse = unpack(bridge.on("reply-a").await.msg.as_ref().unwrap());
+        assert_eq!(came.sequence, sequence);
+    }
+    let all = C2vapiStreamRequest { request_id: "a".to_owned(), msg: Some(Ask::CancelReq(C2vapiStreamCancel {})), ..Default::default() };
+    bridge.say("VizierPassthroughRequest", pack("C2VAPIStreamRequest", &all)).await;
+    assert!(matches!(next(&mut calls).await.msg, Some(Ask::CancelReq(_))));
+    answer(&bus, "a", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
+    assert!(matches!(next(&mut calls).await.msg, Some(Ask::CancelReq(_))), "nobody waits for it");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_s_questions_about_pods_are_answered_and_others_there_are_refused() {
+    let Some(mut stage) = Stage::new().await else { return };
+    let bus = stage.bus().await;
+    stage.start();
+    stage.bridge().await.beat(on_the_bus).await;
+    let subject: subject::Subject<C2vapiStreamRequest> = subject::Subject::named("DebugPods").unwrap();
+    let pods = Some(Ask::DebugPodsReq(DebugPodsRequest::default()));
+    let log = Some(Ask::DebugLogReq(DebugLogRequest { pod_name: "vizier-pem".to_owned(), ..Default::default() }));
+    for (msg, code, text) in [
+        (pods, 9, "this Vizier does not run in Kubernetes"),
+        (log, 9, "this Vizier does not run in Kubernetes"),
+        (None, 3, "this is no question"),
+    ] {
+        let asked = C2vapiStreamRequest { request_id: "q".to_owned(), msg, ..Default::default() };
+        let answer: V2capiStreamResponse = bus.request(&subject, &asked, SOON).await.unwrap();
+        let Some(Answer::Status(status)) = answer.msg else { panic!("{answer:?}") };
+        assert_eq!((status.code, status.message.starts_with(text), answer.request_id.as_str()), (code, true, "q"));
+    }
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_said_again_while_the_bus_is_away_is_not_refused_since_it_may_run() {
+    let Some(mut stage) = Stage::new().await else { return };
+    let bus = stage.bus().await;
+    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    bridge.beat(on_the_bus).await;
+    bridge.say("VizierPassthroughRequest", call("runs")).await;
+    assert_eq!(next(&mut calls).await.request_id, "runs");
+    stage.nats.stop().unwrap();
+    bridge.beat(|beat| beat.status_message.contains("not connected to the bus")).await;
+    bridge.say("VizierPassthroughRequest", call("runs")).await;
+    bridge.say("VizierPassthroughRequest", call("new")).await;
+    // They are taken in order: the one that runs is not refused before the new one is.
+    let refused = bridge.first_of(&["reply-runs", "reply-new"]).await;
+    assert_eq!(refused.topic, "reply-new");
+    stage.nats.start_again().unwrap();
+    bridge.beat(on_the_bus).await;
+    let bus = stage.bus().await;
+    answer(&bus, "runs", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
+    let came: V2capiStreamResponse = unpack(bridge.on("reply-runs").await.msg.as_ref().unwrap());
+    assert_eq!(came.sequence, 1);
     stage.stop().await;
 }
 

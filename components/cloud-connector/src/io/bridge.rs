@@ -117,6 +117,7 @@ impl Cloud {
         let greeting = RegisterVizierRequest {
             vizier_id: Some(wire_id(identity)),
             jwt_key: self.signing_key.expose().to_owned(),
+            repeats_calls: true,
             cluster_info: Some(VizierClusterInfo {
                 cluster_uid: self.cluster_uid.clone(),
                 cluster_name: self.cluster_name.clone(),

@@ -62,10 +62,15 @@ pub struct Bridge {
 impl Bridge {
     /// The next message on this topic; others are left aside.
     pub async fn on(&mut self, topic: &str) -> V2cBridgeMessage {
+        self.first_of(&[topic]).await
+    }
+
+    /// The next message on one of these topics.
+    pub async fn first_of(&mut self, topics: &[&str]) -> V2cBridgeMessage {
         let waiting = async {
             loop {
                 let message = self.incoming.message().await.unwrap().expect("the bridge is open");
-                if message.topic == topic {
+                if topics.contains(&message.topic.as_str()) {
                     return message;
                 }
             }
