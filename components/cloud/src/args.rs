@@ -46,6 +46,18 @@ pub struct Base {
     pub service: ServiceArgs,
 }
 
+/// What commands need that look at one organisation.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Owner {
+    /// Whose it is.
+    #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
+    pub org: String,
+
+    /// State and shell.
+    #[command(flatten)]
+    pub base: Base,
+}
+
 /// `cloud serve`.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ServeArgs {
@@ -93,15 +105,12 @@ pub enum KeyCommand {
         /// For people.
         #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
         desc: String,
-        /// Whose it is.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
         /// Print the key alone.
         #[arg(short, long)]
         short: bool,
-        /// State and shell.
+        /// Whose it is.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
     /// Lists keys, without the keys themselves.
     List {
@@ -109,22 +118,16 @@ pub enum KeyCommand {
         #[arg(long, value_enum)]
         kind: Option<KeyKind>,
         /// Whose they are.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
     /// Deletes a key: it opens nothing from then on, nor do tokens that were made for it.
     Delete {
         /// As `cloud key list` prints it.
         id: String,
         /// Whose it is.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
 }
 
@@ -153,11 +156,8 @@ pub enum ClusterCommand {
     /// Lists clusters and where they stand.
     List {
         /// Whose they are.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
 }
 
@@ -178,11 +178,8 @@ pub enum ScriptCommand {
         #[arg(long, value_name = "ID")]
         cluster: Option<String>,
         /// Whose it is.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
     /// Gives a script another text.
     Update {
@@ -191,31 +188,22 @@ pub enum ScriptCommand {
         /// File with the script.
         file: PathBuf,
         /// Whose it is.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
     /// Lists scripts.
     List {
         /// Whose they are.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
     /// Deletes a script; clusters run it no more.
     Delete {
         /// As `cloud script list` prints it.
         id: String,
         /// Whose it is.
-        #[arg(long, default_value = crate::store::DEFAULT_ORG, value_name = "NAME")]
-        org: String,
-        /// State and shell.
         #[command(flatten)]
-        base: Base,
+        owner: Owner,
     },
 }
 
@@ -223,15 +211,15 @@ impl Command {
     fn base(&self) -> &Base {
         match self {
             Command::Serve(serve) => &serve.base,
-            Command::Key(KeyCommand::Create { base, .. } | KeyCommand::List { base, .. } | KeyCommand::Delete { base, .. })
-            | Command::Org(OrgCommand::Create { base, .. } | OrgCommand::List { base })
-            | Command::Cluster(ClusterCommand::List { base, .. })
+            Command::Key(KeyCommand::Create { owner, .. } | KeyCommand::List { owner, .. } | KeyCommand::Delete { owner, .. })
+            | Command::Cluster(ClusterCommand::List { owner, .. })
             | Command::Script(
-                ScriptCommand::Create { base, .. }
-                | ScriptCommand::Update { base, .. }
-                | ScriptCommand::List { base, .. }
-                | ScriptCommand::Delete { base, .. },
-            ) => base,
+                ScriptCommand::Create { owner, .. }
+                | ScriptCommand::Update { owner, .. }
+                | ScriptCommand::List { owner, .. }
+                | ScriptCommand::Delete { owner, .. },
+            ) => &owner.base,
+            Command::Org(OrgCommand::Create { base, .. } | OrgCommand::List { base }) => base,
         }
     }
 }

@@ -8,8 +8,8 @@ use ids::UnixNs;
 use jiff::Timestamp;
 
 use crate::Error;
-use crate::args::{ClusterCommand, KeyCommand, OrgCommand, ScriptCommand};
-use crate::store::{self, Script, Store};
+use crate::args::{ClusterCommand, KeyCommand, OrgCommand, Owner, ScriptCommand};
+use crate::store::{self, Org, Script, Store};
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -20,24 +20,22 @@ const GAP: &str = "  ";
 /// There is no such key or organisation, or the database cannot be used.
 pub async fn key(command: KeyCommand) -> Result<String, Error> {
     match command {
-        KeyCommand::Create { kind, desc, org, short, base } => {
-            let store = Store::open(&base.state_dir).await?;
-            let org = store.org_named(&org).await?;
+        KeyCommand::Create { kind, desc, short, owner } => {
+            let (store, org) = open(&owner).await?;
             let (key, secret) = store.create_key(org.id, kind, &desc).await?;
             store.close().await;
             let secret = secret.expose();
             Ok(if short { format!("{secret}\n") } else { format!("ID: {}\nKey: {secret}\n", key.id) })
         }
-        KeyCommand::List { kind, org, base } => {
-            let store = Store::open(&base.state_dir).await?;
-            let keys = store.keys(store.org_named(&org).await?.id, kind).await?;
+        KeyCommand::List { kind, owner } => {
+            let (store, org) = open(&owner).await?;
+            let keys = store.keys(org.id, kind).await?;
             store.close().await;
             let rows = keys.into_iter().map(|key| vec![key.id.to_string(), key.kind.to_string(), time(key.created), key.description]);
             Ok(table(&["ID", "KIND", "CREATED AT", "DESCRIPTION"], rows))
         }
-        KeyCommand::Delete { id, org, base } => {
-            let store = Store::open(&base.state_dir).await?;
-            let org = store.org_named(&org).await?;
+        KeyCommand::Delete { id, owner } => {
+            let (store, org) = open(&owner).await?;
             let deleted = store.delete_key(org.id, None, parse("key", &id)?).await?;
             store.close().await;
             done("key", &id, deleted)
@@ -63,9 +61,9 @@ pub(crate) async fn org(command: OrgCommand) -> Result<String, Error> {
 }
 
 pub(crate) async fn cluster(command: ClusterCommand) -> Result<String, Error> {
-    let ClusterCommand::List { org, base } = command;
-    let store = Store::open(&base.state_dir).await?;
-    let clusters = store.clusters(store.org_named(&org).await?.id).await?;
+    let ClusterCommand::List { owner } = command;
+    let (store, org) = open(&owner).await?;
+    let clusters = store.clusters(org.id).await?;
     store.close().await;
     let now = store::now();
     let rows = clusters.into_iter().map(|cluster| {
@@ -79,7 +77,7 @@ pub(crate) async fn cluster(command: ClusterCommand) -> Result<String, Error> {
 
 pub(crate) async fn script(command: ScriptCommand) -> Result<String, Error> {
     match command {
-        ScriptCommand::Create { file, frequency_s, configs, cluster, org, base } => {
+        ScriptCommand::Create { file, frequency_s, configs, cluster, owner } => {
             let script = Script {
                 id: ids::ScriptId::from_halves(0, 0),
                 text: read(&file)?,
@@ -90,8 +88,7 @@ pub(crate) async fn script(command: ScriptCommand) -> Result<String, Error> {
                 changed: UnixNs::default(),
                 deleted: false,
             };
-            let store = Store::open(&base.state_dir).await?;
-            let org = store.org_named(&org).await?;
+            let (store, org) = open(&owner).await?;
             if let (Some(id), Some(text)) = (script.cluster, &cluster) {
                 store.cluster(org.id, id).await?.ok_or_else(|| Error::NoSuch { what: "cluster", id: text.clone() })?;
             }
@@ -99,17 +96,16 @@ pub(crate) async fn script(command: ScriptCommand) -> Result<String, Error> {
             store.close().await;
             Ok(format!("ID: {}\n", script.id))
         }
-        ScriptCommand::Update { id, file, org, base } => {
+        ScriptCommand::Update { id, file, owner } => {
             let text = read(&file)?;
-            let store = Store::open(&base.state_dir).await?;
-            let org = store.org_named(&org).await?;
+            let (store, org) = open(&owner).await?;
             let updated = store.update_script(org.id, parse("script", &id)?, &text).await?;
             store.close().await;
             done("script", &id, updated)
         }
-        ScriptCommand::List { org, base } => {
-            let store = Store::open(&base.state_dir).await?;
-            let scripts = store.scripts(store.org_named(&org).await?.id).await?;
+        ScriptCommand::List { owner } => {
+            let (store, org) = open(&owner).await?;
+            let scripts = store.scripts(org.id).await?;
             store.close().await;
             let rows = scripts.into_iter().filter(|script| !script.deleted).map(|script| {
                 let cluster = script.cluster.map_or_else(|| "all".to_owned(), |cluster| cluster.to_string());
@@ -117,14 +113,19 @@ pub(crate) async fn script(command: ScriptCommand) -> Result<String, Error> {
             });
             Ok(table(&["ID", "FREQUENCY S", "CLUSTER", "CHANGED AT"], rows))
         }
-        ScriptCommand::Delete { id, org, base } => {
-            let store = Store::open(&base.state_dir).await?;
-            let org = store.org_named(&org).await?;
+        ScriptCommand::Delete { id, owner } => {
+            let (store, org) = open(&owner).await?;
             let deleted = store.delete_script(org.id, parse("script", &id)?).await?;
             store.close().await;
             done("script", &id, deleted)
         }
     }
+}
+
+async fn open(owner: &Owner) -> Result<(Store, Org), Error> {
+    let store = Store::open(&owner.base.state_dir).await?;
+    let org = store.org_named(&owner.org).await?;
+    Ok((store, org))
 }
 
 fn read(path: &Path) -> Result<String, Error> {

@@ -25,7 +25,7 @@ mod store;
 mod vzconn;
 mod wire;
 
-pub use args::{Args, Base, ClusterCommand, Command, KeyCommand, KeyKind, OrgCommand, ScriptCommand, ServeArgs};
+pub use args::{Args, Base, ClusterCommand, Command, KeyCommand, KeyKind, OrgCommand, Owner, ScriptCommand, ServeArgs};
 pub use command::key;
 pub use error::Error;
 pub use life::{Life, SILENCE_MAX, SILENCE_UPDATING_MAX, Said, Standing};

@@ -19,7 +19,7 @@ use crate::Error;
 pub(crate) use clusters::{Cluster, Facts};
 pub(crate) use keys::Key;
 pub use keys::KeyKind;
-pub(crate) use orgs::DEFAULT_ORG;
+pub(crate) use orgs::{DEFAULT_ORG, Org};
 pub(crate) use scripts::{Change, Script};
 
 /// Within the state folder.
