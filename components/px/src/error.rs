@@ -169,6 +169,7 @@ fn place(address: &str, source: &client::Error) -> String {
         | client::Error::Pending { .. }
         | client::Error::Failed { .. }
         | client::Error::Call(_)
+        | client::Error::Lost(_)
         | client::Error::Protocol(_) => address.to_owned(),
     }
 }

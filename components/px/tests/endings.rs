@@ -96,6 +96,39 @@ async fn ctrl_c_cancels_the_query_and_says_so() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_lost_in_the_middle_of_an_answer_is_an_error_after_what_came() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+
+    let (broker, address) = serving().await;
+    let folder = tempfile::tempdir().unwrap();
+    let between = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cut = CancellationToken::new();
+    let (through, passing) = (between.local_addr().unwrap().to_string(), cut.clone());
+    let passed = tokio::spawn(async move {
+        let (mut client, _) = between.accept().await.unwrap();
+        let mut server = tokio::net::TcpStream::connect(address).await.unwrap();
+        passing.run_until_cancelled(tokio::io::copy_bidirectional(&mut client, &mut server)).await.is_none()
+    });
+    let mut child = px(&["--addr", &through, "run", "-f", &script(&folder, "endless"), "-o", "json"]).spawn().unwrap();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (mut first, mut rest) = (String::new(), String::new());
+        stdout.read_line(&mut first).unwrap();
+        cut.cancel();
+        stdout.read_to_string(&mut rest).unwrap();
+        (first, child.wait_with_output().unwrap())
+    });
+    let (first, output) = ended.await.unwrap();
+    assert!(passed.await.unwrap(), "it was we who cut it");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), first.as_str()), (Some(1), "{\"_table_\":\"one\",\"n\":1}\n"), "{told}");
+    assert!(told.starts_with("error: the connection was lost in the middle of the answer"), "{told}");
+    while broker.queries_running() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn a_reader_that_has_enough_ends_it_quietly() {
     let mut child = px(&["script", "show", "px/http_data"]).spawn().unwrap();

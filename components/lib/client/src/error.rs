@@ -77,6 +77,9 @@ pub enum Error {
     /// The call failed.
     #[error("{}", told(.0))]
     Call(Box<Status>),
+    /// The connection ended before the answer did: what came of it is not all.
+    #[error("the connection was lost in the middle of the answer: {}", told(.0))]
+    Lost(Box<Status>),
     /// The server says something that it must not.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
@@ -85,6 +88,14 @@ pub enum Error {
 impl From<Status> for Error {
     fn from(status: Status) -> Error {
         Error::Call(Box::new(status))
+    }
+}
+
+impl Error {
+    /// How an answer ended that had begun.
+    pub(crate) fn of_answer(status: Status) -> Error {
+        // What the server says itself has no other cause.
+        if std::error::Error::source(&status).is_some() { Error::Lost(Box::new(status)) } else { Error::from(status) }
     }
 }
 

@@ -80,7 +80,7 @@ impl Results {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            let Some(message) = self.messages.message().await? else {
+            let Some(message) = self.messages.message().await.map_err(Error::of_answer)? else {
                 return match self.tables.iter().position(|table| !table.ended) {
                     None => Ok(None),
                     Some(index) => Err(Error::Protocol(format!("the answer ended before table {index} did"))),
