@@ -249,7 +249,9 @@ async fn agents_that_do_not_know_a_name_are_left_out_as_long_as_they_do_not() {
     let (answer, ended) = ask().await;
     assert_eq!((answer.outputs[0].1.clone(), ended.left_out.len(), ended.agents_counted), (vec![vec!["7".to_owned()]], 0, 3));
     // None has heard of the pod yet: each of them says so.
-    known.iter().for_each(|known| *known.0.lock() = Some(NamesFilter::for_names(10)));
+    for known in &known {
+        *known.0.lock() = Some(NamesFilter::for_names(10));
+    }
     let (answer, ended) = ask().await;
     assert_eq!((answer.rows(0), sorted_ids(ended.left_out), ended.missing), (0, fleet.agents(), vec![]));
     // The moment one has, it is asked: nothing that anybody was told before counts.

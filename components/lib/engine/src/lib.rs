@@ -7,6 +7,7 @@
 //! ```
 
 mod admission;
+mod bounded;
 mod bounds;
 mod catalog;
 mod conform;

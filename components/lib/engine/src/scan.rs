@@ -4,21 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::array::{Array, RecordBatch};
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use parking_lot::Mutex;
 use table_store::{Snapshot, TimeRange};
 
 use crate::TableQuality;
+use crate::bounded::{Bounded, first_partition, leaf_properties, names};
 use crate::quality::truncated;
 
 /// What the scans of one query read. Found by them in the session's extensions.
@@ -88,35 +87,15 @@ impl ScanCounts {
 pub(crate) struct StoreScan {
     table: String,
     snapshot: Snapshot,
-    /// None: all columns.
-    projection: Option<Vec<usize>>,
-    times: TimeRange,
-    rows_max: Option<usize>,
+    bounded: Bounded,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl StoreScan {
-    pub(crate) fn new(
-        table: &str,
-        snapshot: Snapshot,
-        projection: Option<&[usize]>,
-        times: TimeRange,
-        rows_max: Option<usize>,
-    ) -> Result<Self> {
-        let schema: SchemaRef = match projection {
-            Some(projection) => Arc::new(snapshot.schema().project(projection)?),
-            None => Arc::clone(snapshot.schema()),
-        };
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        let projection = projection.map(<[usize]>::to_vec);
-        let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { table: table.to_owned(), snapshot, projection, times, rows_max, properties: Arc::new(properties), metrics })
+    pub(crate) fn new(table: &str, snapshot: Snapshot, bounded: Bounded) -> Result<Self> {
+        let properties = leaf_properties(bounded.schema(snapshot.schema())?, 1, false);
+        Ok(Self { table: table.to_owned(), snapshot, bounded, properties, metrics: ExecutionPlanMetricsSet::new() })
     }
 
     /// What it reads is counted there.
@@ -127,13 +106,7 @@ impl StoreScan {
 
 impl DisplayAs for StoreScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let schema = self.schema();
-        let columns = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-        write!(f, "StoreScan: table={}, columns=[{columns}]", self.table)?;
-        if self.times != TimeRange::ALL {
-            write!(f, ", time_=[{}, {}]", self.times.first.0, self.times.last.0)?;
-        }
-        self.rows_max.map_or(Ok(()), |rows_max| write!(f, ", limit={rows_max}"))
+        write!(f, "StoreScan: table={}, columns=[{}]{}", self.table, names(&self.schema()), self.bounded)
     }
 }
 
@@ -163,27 +136,24 @@ impl ExecutionPlan for StoreScan {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        if partition != 0 {
-            return internal_err!("a scan has one partition, {partition} was asked for");
-        }
-        let mut scan = self.snapshot.scan(self.projection.as_deref(), self.times).map_err(external)?;
+        first_partition(partition)?;
+        let mut scan = self.snapshot.scan(self.bounded.projection.as_deref(), self.bounded.times).map_err(external)?;
         let counts = context.session_config().get_extension::<ScanCounts>();
         if let Some(counts) = &counts {
-            counts.begin(TableQuality::of_scan(&self.table, &self.snapshot.stats(), self.times));
+            counts.begin(TableQuality::of_scan(&self.table, &self.snapshot.stats(), self.bounded.times));
         }
         let measure = |name: &'static str| MetricBuilder::new(&self.metrics).counter(name, partition);
         let (rows_read, bytes_read) = (measure("rows_read"), measure("bytes_read"));
         let read_time = MetricBuilder::new(&self.metrics).subset_time("read_time", partition);
         let table = self.table.clone();
-        let mut rows_left = self.rows_max.unwrap_or(usize::MAX);
+        let mut rows_left = self.bounded.rows_left();
         let batches = std::iter::from_fn(move || {
-            if rows_left == 0 {
+            if rows_left.is_none() {
                 return None;
             }
             let _reading = read_time.timer();
             Some(scan.next()?.map_err(external).map(|batch| {
-                let batch = batch.slice(0, batch.num_rows().min(rows_left));
-                rows_left -= batch.num_rows();
+                let batch = rows_left.cut(&batch);
                 let bytes = bytes_of(&batch);
                 rows_read.add(batch.num_rows());
                 bytes_read.add(bytes);
@@ -198,8 +168,8 @@ impl ExecutionPlan for StoreScan {
 
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let stats = self.snapshot.stats();
-        let rows = (stats.rows as usize).min(self.rows_max.unwrap_or(usize::MAX));
-        let exact = self.times == TimeRange::ALL;
+        let rows = (stats.rows as usize).min(self.bounded.rows_max.unwrap_or(usize::MAX));
+        let exact = self.bounded.times == TimeRange::ALL;
         let rows = if exact { Precision::Exact(rows) } else { Precision::Inexact(rows) };
         Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
     }

@@ -8,6 +8,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use table_store::{Table, TimeRange};
 
+use crate::bounded::Bounded;
 use crate::bounds::time_range;
 use crate::scan::StoreScan;
 use crate::streaming::Streaming;
@@ -52,10 +53,10 @@ impl TableProvider for StoreTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let times = filters.iter().filter_map(time_range).fold(TimeRange::ALL, TimeRange::intersect);
+        let bounded = Bounded::new(projection.map(Vec::as_slice), times, limit);
         if state.config().get_extension::<Streaming>().is_some() {
-            return Ok(Arc::new(StoreTail::new(Arc::clone(&self.table), projection.map(Vec::as_slice), times, limit)?));
+            return Ok(Arc::new(StoreTail::new(Arc::clone(&self.table), bounded)?));
         }
-        let scan = StoreScan::new(self.table.name(), self.table.snapshot(), projection.map(Vec::as_slice), times, limit)?;
-        Ok(Arc::new(scan))
+        Ok(Arc::new(StoreScan::new(self.table.name(), self.table.snapshot(), bounded)?))
     }
 }

@@ -242,7 +242,9 @@ fn self_test(request: &ExecutePlanRequest) -> mpsc::Receiver<Result<ExecutePlanR
     messages.extend(encode_rows(0, &rows).unwrap().into_iter().map(Message::Rows));
     messages.push(Message::End(QueryEnd::default()));
     let (sender, receiver) = mpsc::channel(messages.len());
-    messages.into_iter().for_each(|message| sender.try_send(said(message)).unwrap());
+    for message in messages {
+        sender.try_send(said(message)).unwrap();
+    }
     receiver
 }
 

@@ -14,6 +14,7 @@ use ids::{AgentId, UnixNs};
 use prost::Message;
 use table_store::TimeRange;
 
+use crate::bounded::Bounded;
 use crate::distributed::leaf::{AgentScan, Asked, Target};
 
 /// [`AgentScan`] of one agent.
@@ -71,9 +72,11 @@ impl PhysicalExtensionCodec for LeafCodec {
             table: leaf.table,
             filters: filters.collect::<Result<_>>()?,
             schema: Arc::new(schema),
-            projection: leaf.projection.map(|projection| projection.columns.into_iter().map(|column| column as usize).collect()),
-            times: TimeRange { first: UnixNs(leaf.first_ns), last: UnixNs(leaf.last_ns) },
-            rows_max: leaf.rows_max.map(|rows| rows as usize),
+            bounded: Bounded {
+                projection: leaf.projection.map(|projection| projection.columns.into_iter().map(|column| column as usize).collect()),
+                times: TimeRange { first: UnixNs(leaf.first_ns), last: UnixNs(leaf.last_ns) },
+                rows_max: leaf.rows_max.map(|rows| rows as usize),
+            },
             streaming: leaf.streaming,
         };
         Ok(Arc::new(AgentScan::of_one(asked, AgentId::from_bytes(agent))?))
@@ -83,16 +86,17 @@ impl PhysicalExtensionCodec for LeafCodec {
         let Some(scan) = node.downcast_ref::<AgentScan>() else { return internal_err!("{} cannot travel", node.name()) };
         let Target::One(agent) = scan.target() else { return internal_err!("a leaf of all agents cannot travel") };
         let asked = scan.asked();
+        let Bounded { projection, times, rows_max } = &asked.bounded;
         let codec = DefaultPhysicalExtensionCodec {};
         let columns = |columns: &Vec<usize>| ColumnsMessage { columns: columns.iter().map(|column| *column as u64).collect() };
         let leaf = LeafMessage {
             table: asked.table.clone(),
             schema: Some(asked.schema.as_ref().try_into()?),
-            projection: asked.projection.as_ref().map(columns),
+            projection: projection.as_ref().map(columns),
             filters: asked.filters.iter().map(|filter| converter.physical_expr_to_proto(filter, &codec)).collect::<Result<_>>()?,
-            first_ns: asked.times.first.0,
-            last_ns: asked.times.last.0,
-            rows_max: asked.rows_max.map(|rows| rows as u64),
+            first_ns: times.first.0,
+            last_ns: times.last.0,
+            rows_max: rows_max.map(|rows| rows as u64),
             agent: agent.to_bytes().to_vec(),
             streaming: asked.streaming,
         };

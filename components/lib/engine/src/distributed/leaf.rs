@@ -6,18 +6,18 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, exec_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, conjunction, reassign_expr_columns};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use ids::AgentId;
-use table_store::{Table, TimeRange};
+use table_store::Table;
 
+use crate::bounded::{Bounded, first_partition, leaf_properties, names};
 use crate::distributed::agents::Agents;
 use crate::distributed::queries::TaskScope;
 use crate::made;
@@ -34,13 +34,10 @@ pub(crate) struct Asked {
     pub(crate) table: String,
     /// All columns, as the plan was made for.
     pub(crate) schema: SchemaRef,
-    /// None: all columns.
-    pub(crate) projection: Option<Vec<usize>>,
+    /// The number of rows is what is left by the filters.
+    pub(crate) bounded: Bounded,
     /// Over all columns; all of them hold for every row.
     pub(crate) filters: Vec<Arc<dyn PhysicalExpr>>,
-    pub(crate) times: TimeRange,
-    /// After the filters.
-    pub(crate) rows_max: Option<usize>,
     /// Rows that come later are wanted too.
     pub(crate) streaming: bool,
 }
@@ -73,21 +70,13 @@ impl AgentScan {
     }
 
     fn new(asked: Arc<Asked>, target: Target) -> Result<Self> {
-        let schema = match &asked.projection {
-            Some(columns) => Arc::new(asked.schema.project(columns)?),
-            None => Arc::clone(&asked.schema),
-        };
+        let schema = asked.bounded.schema(&asked.schema)?;
         let partitions = match &target {
             Target::All(agents) => agents.len().max(TASKS_MIN),
             Target::One(_) => 1,
         };
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            if asked.streaming { Boundedness::Unbounded { requires_infinite_memory: false } } else { Boundedness::Bounded },
-        );
-        Ok(Self { asked, target, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() })
+        let properties = leaf_properties(schema, partitions, asked.streaming);
+        Ok(Self { asked, target, properties, metrics: ExecutionPlanMetricsSet::new() })
     }
 
     pub(crate) fn asked(&self) -> &Asked {
@@ -124,21 +113,23 @@ impl AgentScan {
     /// The same over one agent's own tables; none if it does not have the table.
     fn local(&self, scope: &TaskScope) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let asked = &self.asked;
-        let mut wanted: Vec<usize> = asked.projection.clone().unwrap_or_else(|| (0..asked.schema.fields().len()).collect());
+        let mut wanted: Vec<usize> = asked.bounded.projection.clone().unwrap_or_else(|| (0..asked.schema.fields().len()).collect());
         let kept = wanted.len();
         let filtered: BTreeSet<usize> = asked.filters.iter().flat_map(collect_columns).map(|column| column.index()).collect();
         wanted.extend(filtered.into_iter().filter(|column| !wanted.contains(column)).collect::<Vec<_>>());
-        let scan_max = asked.rows_max.filter(|_| asked.filters.is_empty());
+        let Bounded { times, rows_max, .. } = asked.bounded;
+        let scan_max = rows_max.filter(|_| asked.filters.is_empty());
         let scan: Arc<dyn ExecutionPlan> = if let Some(table) = scope.store.table(&asked.table) {
             let columns = self.columns_of(&table, &wanted)?;
+            let bounded = Bounded { projection: Some(columns), times, rows_max: scan_max };
             if asked.streaming {
-                Arc::new(StoreTail::new(table, Some(&columns), asked.times, scan_max)?)
+                Arc::new(StoreTail::new(table, bounded)?)
             } else {
-                let scan = StoreScan::new(&asked.table, table.snapshot(), Some(&columns), asked.times, scan_max)?;
+                let scan = StoreScan::new(&asked.table, table.snapshot(), bounded)?;
                 Arc::new(scan.counted_in(&self.metrics))
             }
         } else if let Some(rows) = scope.made.rows(&asked.table)? {
-            let scan = made::scan(&asked.table, &rows, &asked.schema, Some(&wanted), asked.times)?;
+            let scan = made::scan(&asked.table, &rows, &asked.schema, Some(&wanted), times)?;
             if scan_max.is_some() { Arc::new(GlobalLimitExec::new(scan, 0, scan_max)) } else { scan }
         } else {
             return Ok(None);
@@ -172,7 +163,8 @@ impl AgentScan {
             filter = filter.with_batch_size(STREAMING_BATCH_ROWS);
         }
         let filter: Arc<dyn ExecutionPlan> = Arc::new(filter.build()?);
-        Ok(if asked.rows_max.is_some() { Arc::new(GlobalLimitExec::new(filter, 0, asked.rows_max)) } else { filter })
+        let rows_max = asked.bounded.rows_max;
+        Ok(if rows_max.is_some() { Arc::new(GlobalLimitExec::new(filter, 0, rows_max)) } else { filter })
     }
 }
 
@@ -193,20 +185,13 @@ impl AgentScan {
 
 impl DisplayAs for AgentScan {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Asked { table, filters, times, rows_max, .. } = &*self.asked;
-        let schema = self.schema();
-        let columns = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
-        write!(f, "AgentScan: table={table}, columns=[{columns}]")?;
+        let Asked { table, filters, bounded, .. } = &*self.asked;
+        write!(f, "AgentScan: table={table}, columns=[{}]", names(&self.schema()))?;
         if !filters.is_empty() {
             let filters = filters.iter().map(ToString::to_string).collect::<Vec<_>>().join(" AND ");
             write!(f, ", filters=[{filters}]")?;
         }
-        if *times != TimeRange::ALL {
-            write!(f, ", time_=[{}, {}]", times.first.0, times.last.0)?;
-        }
-        if let Some(rows_max) = rows_max {
-            write!(f, ", limit={rows_max}")?;
-        }
+        write!(f, "{bounded}")?;
         if self.asked.streaming {
             write!(f, ", streaming")?;
         }
@@ -244,11 +229,12 @@ impl ExecutionPlan for AgentScan {
     }
 
     fn fetch(&self) -> Option<usize> {
-        self.asked.rows_max
+        self.asked.bounded.rows_max
     }
 
     fn with_fetch(&self, rows_max: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        let asked = Asked { rows_max, ..Asked::clone(&self.asked) };
+        let bounded = Bounded { rows_max, ..self.asked.bounded.clone() };
+        let asked = Asked { bounded, ..Asked::clone(&self.asked) };
         Some(Arc::new(Self { asked: Arc::new(asked), ..self.clone() }))
     }
 
@@ -258,9 +244,7 @@ impl ExecutionPlan for AgentScan {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let table = &self.asked.table;
-        if partition != 0 {
-            return internal_err!("a scan has one partition, {partition} was asked for");
-        }
+        first_partition(partition)?;
         let Target::One(agent) = &self.target else {
             return internal_err!("the scan of {table} was not given to agents");
         };

@@ -11,6 +11,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use table_store::TimeRange;
 
+use crate::bounded::Bounded;
 use crate::bounds::time_range;
 use crate::distributed::agents::Agents;
 use crate::distributed::leaf::{AgentScan, Asked};
@@ -87,17 +88,15 @@ impl TableProvider for AgentTable {
         let asked = Asked {
             table: self.name.clone(),
             schema: Arc::clone(&self.schema),
-            projection: projection.cloned(),
+            bounded: Bounded::new(projection.map(Vec::as_slice), times, limit),
             filters: on_agents,
-            times,
-            rows_max: limit,
             streaming,
         };
         if on_coordinator.is_empty() {
             return Ok(Arc::new(AgentScan::of_all(asked, Arc::clone(agents))?));
         }
         // The limit is of what those filters leave.
-        let scan = AgentScan::of_all(Asked { projection: None, rows_max: None, ..asked }, Arc::clone(agents))?;
+        let scan = AgentScan::of_all(Asked { bounded: Bounded::new(None, times, None), ..asked }, Arc::clone(agents))?;
         let filter = FilterExecBuilder::new(conjunction(on_coordinator), Arc::new(scan));
         let filter = filter.apply_projection(projection.cloned())?.with_batch_size(state.config().batch_size());
         Ok(Arc::new(filter.build()?))
