@@ -221,3 +221,27 @@ async fn the_control_planes_scripts_are_kept_and_run_and_how_they_went_is_record
     assert_eq!(scripts(), ["1".to_owned(), "2".to_owned()].into());
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_of_the_control_plane_exports_to_where_its_settings_say() {
+    let nats = NatsServer::start(&Setup::default()).unwrap();
+    let mut cloud = ControlPlane::new(&nats.url()).await;
+    let certificates = Certificates::new();
+    let metadata = metadata(&certificates).await;
+    let end = QueryEnd { agents_counted: 1, rows_read: 5, ..Default::default() };
+    let mut kelvin = kelvin(&certificates, vec![Deed::Answer(vec![1], end)]).await;
+    metadata.said.say(version(vec![pem(1), kelvin_at(100, kelvin.server.address)], Some(vec![schema("t", &COLUMNS, &[1])])));
+    let broker = broker(&certificates, metadata.server.address, &["--nats-url", &nats.url(), "--nats-plaintext"]).await;
+    let text = "import px\ndf = px.DataFrame('t', start_time=px.plugin.start_time, end_time=px.plugin.end_time)\npx.display(df, 'shown')\n\
+                px.export(df, px.otel.Data({'service.name': 'a'}, [px.otel.metric.Gauge('n', df.n)]))\n";
+    let configs = "otelEndpointConfig:\n  url: otel:4317\n  insecure: true\n  headers:\n    api-key: k\n".to_owned();
+    cloud.tell(vec![CronScript { configs, ..script(1, text) }]).await;
+
+    let exporting = |call: &api::internal::ExecutePlanRequest| call.outputs.get(1).and_then(|output| output.export.clone());
+    let called = kelvin.calls.wait_for(|calls| calls.iter().any(|call| exporting(call).is_some()));
+    let called = tokio::time::timeout(NEVER, called).await.expect("it does not run").unwrap().clone();
+    let endpoint = called.iter().find_map(exporting).and_then(|export| export.endpoint).unwrap();
+    assert_eq!((endpoint.url.as_str(), endpoint.insecure, endpoint.timeout_ms), ("otel:4317", true, 5000));
+    assert_eq!(endpoint.headers, [api::internal::ExportHeader { name: "api-key".to_owned(), value: "k".to_owned() }]);
+    broker.stop().await;
+}
