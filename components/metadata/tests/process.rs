@@ -196,7 +196,7 @@ async fn an_agent_registers_the_broker_hears_of_it_and_a_kill_costs_nobody_anyth
     assert_eq!((first.agent_updates.len(), first.end_of_version), (2, true));
 
     let (code, text) = get(&running.http, "/readyz");
-    assert_eq!((code, text.as_str()), (200, "OK\n[+]leader OK\n"));
+    assert_eq!((code, text.as_str()), (200, "OK\n[+]bus OK\n[+]leader OK\n"));
     let (code, text) = get(&running.http, "/metrics");
     assert!(code == 200 && text.contains("\npems 1\n") && text.contains("\nagent_registrations_total 1\n"), "{text}");
 
@@ -216,6 +216,29 @@ async fn an_agent_registers_the_broker_hears_of_it_and_a_kill_costs_nobody_anyth
     agent.beat(None).await;
     assert_eq!(agents(&mut place.client(&running)).await, 1);
     assert!(terminate(&mut running).success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bus_that_is_away_is_no_reason_to_restart_it() {
+    if !NatsServer::is_available() {
+        return;
+    }
+    let (mut nats, place) = (NatsServer::start(&Setup::default()).unwrap(), Place::new());
+    let running = place.start(&nats, "one", &[]).await;
+    let ready = |ready: bool| {
+        let http = running.http.clone();
+        eventually("it is ready or not", move || Some(get(&http, "/readyz")).filter(|(code, _)| (*code == 200) == ready))
+    };
+    ready(true).await;
+    assert_eq!(get(&running.http, "/statusz").0, 200);
+    nats.stop().unwrap();
+    let (_, text) = ready(false).await;
+    assert!(text.contains("[-]bus FAILED: ") && text.contains("[+]leader OK"), "{text}");
+    assert_eq!(get(&running.http, "/healthz"), (200, "OK\n".to_owned()));
+    assert_eq!(get(&running.http, "/statusz"), (503, "NATSUnavailable".to_owned()));
+    nats.start_again().unwrap();
+    ready(true).await;
+    assert_eq!(get(&running.http, "/statusz").0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
