@@ -58,10 +58,15 @@ impl Calls {
         }
     }
 
-    /// Nobody waits for its answers any more.
-    pub(crate) fn forget(&mut self, id: &str) {
+    /// It is over for everybody: it was refused here, or its last answer has no number.
+    pub(crate) fn remove(&mut self, id: &str) {
         self.running.remove(id);
         self.ended.retain(|ended| ended != id);
+    }
+
+    /// Nobody waits for its answers any more, and the broker is told.
+    pub(crate) fn forget(&mut self, id: &str) {
+        self.remove(id);
         self.forgotten.push_back(id.to_owned());
         if self.forgotten.len() > FORGOTTEN_MAX {
             self.forgotten.pop_front();
@@ -100,6 +105,8 @@ mod tests {
         assert!(!calls.is_wanted("a"));
         calls.end("a");
         assert!(!calls.is_wanted("a"), "an end of a call that nobody knows");
+        assert_eq!(calls.say("refused"), Said::First);
+        calls.remove("refused");
         assert_eq!((calls.take(), calls.is_wanted("b")), (vec!["b".to_owned()], false));
         assert_eq!(calls.take_forgotten(), ["a", "b"]);
         assert!(calls.take_forgotten().is_empty());

@@ -92,7 +92,7 @@ impl Local {
         let wanted = calls.is_wanted(call);
         match end {
             Some(End::Numbered) => calls.end(call),
-            Some(End::Plain) => calls.forget(call),
+            Some(End::Plain) => calls.remove(call),
             None => {}
         }
         wanted
@@ -184,7 +184,7 @@ impl Local {
         let sent = self.publish_call(message).await;
         // Where it was said before it may run: the control plane says it once more.
         if let (Err(error), Some(Said::First)) = (sent, said) {
-            self.calls.lock().forget(&id);
+            self.calls.lock().remove(&id);
             let code = if matches!(error, bus::Error::TooLarge { .. }) { Code::InvalidArgument } else { Code::Unavailable };
             self.refuse(&id, code, error.to_string()).await;
         }
