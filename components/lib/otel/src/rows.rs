@@ -126,10 +126,11 @@ impl<'a> Columns<'a> {
         for Attribute { name, value } in &export.resource {
             let values = match value {
                 Field::Text(text) => vec![Value::StringValue(text.clone())],
-                Field::Column(column) => match self.value(*column, row)? {
-                    Value::StringValue(text) => elements(&text).unwrap_or_else(|| vec![Value::StringValue(text)]),
-                    other => vec![other],
-                },
+                Field::Column(column) => {
+                    let value = self.value(*column, row)?;
+                    let listed = if let Value::StringValue(text) = &value { elements(text) } else { None };
+                    listed.unwrap_or_else(|| vec![value])
+                }
             };
             choices.push((name, values));
         }
@@ -230,9 +231,6 @@ fn elements(text: &str) -> Option<Vec<Value>> {
         return None;
     }
     let values: Vec<serde_json::Value> = serde_json::from_str(text).ok()?;
-    let one = |value: serde_json::Value| match value {
-        serde_json::Value::String(text) => Value::StringValue(text),
-        other => Value::StringValue(other.to_string()),
-    };
+    let one = |value: serde_json::Value| Value::StringValue(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     (!values.is_empty()).then(|| values.into_iter().map(one).collect())
 }

@@ -232,7 +232,7 @@ fn gauge(args: Args<'_>) -> Result<Signal<Cell>> {
     let at = args.span;
     let slots = args.bind("Gauge", &["name", "value", "description", "attributes", "unit"])?;
     let [name, value, description, attributes, unit] = exactly(slots, at)?;
-    let value = number(required(value, "Gauge", "value", at)?, "value", &[DataType::Int64, DataType::Float64])?;
+    let value = number(&required(value, "Gauge", "value", at)?, "value", &[DataType::Int64, DataType::Float64])?;
     let metric = metric(("Gauge", at), [name, description, attributes, unit], &[&value])?;
     Ok(Signal::Gauge(Gauge { metric, value }))
 }
@@ -242,8 +242,8 @@ fn summary(args: Args<'_>) -> Result<Signal<Cell>> {
     let at = args.span;
     let slots = args.bind("Summary", &["name", "count", "sum", "quantile_values", "description", "attributes", "unit"])?;
     let [name, count, sum, quantile_values, description, attributes, unit] = exactly(slots, at)?;
-    let count = number(required(count, "Summary", "count", at)?, "count", &[DataType::Int64])?;
-    let sum = number(required(sum, "Summary", "sum", at)?, "sum", &[DataType::Float64])?;
+    let count = number(&required(count, "Summary", "count", at)?, "count", &[DataType::Int64])?;
+    let sum = number(&required(sum, "Summary", "sum", at)?, "sum", &[DataType::Float64])?;
     let arg = required(quantile_values, "Summary", "quantile_values", at)?;
     let Value::Dict(dict) = &arg.value else {
         let message = format!("Expected quantile_values to be a dictionary, received {}", arg.value.kind());
@@ -256,7 +256,7 @@ fn summary(args: Args<'_>) -> Result<Signal<Cell>> {
             Some(Literal::Int(quantile @ (0 | 1))) => *quantile as f64,
             _ => return Err(Diagnostic::new(Code::Value, arg.span, "a quantile is a number from 0 to 1")),
         };
-        quantiles.push((quantile, number(Arg { value: value.clone(), span: arg.span }, "quantile", &[DataType::Float64])?));
+        quantiles.push((quantile, number(&Arg { value: value.clone(), span: arg.span }, "quantile", &[DataType::Float64])?));
     }
     if quantiles.is_empty() {
         return Err(Diagnostic::new(Code::Value, arg.span, "Summary must have at least one quantile value specified"));
@@ -280,10 +280,10 @@ fn otel_span(args: Args<'_>) -> Result<Signal<Cell>> {
             return Err(Diagnostic::new(Code::Type, name.span, message));
         }
     };
-    let time = |arg: Option<Arg<'_>>, param| number(required(arg, "Span", param, at)?, "time", &[DataType::Time64Ns]);
+    let time = |arg: Option<Arg<'_>>, param| number(&required(arg, "Span", param, at)?, "time", &[DataType::Time64Ns]);
     let id = |arg: Option<Arg<'_>>, what| match arg {
         None | Some(Arg { value: Value::None, .. }) => Ok(None),
-        Some(arg) => number(arg, what, &[DataType::String]).map(Some),
+        Some(arg) => number(&arg, what, &[DataType::String]).map(Some),
     };
     let kind = match kind {
         None => SpanKind::Server,
@@ -351,7 +351,7 @@ fn unit_of(cell: &Cell) -> Option<&'static str> {
 }
 
 /// A column of one of these types.
-fn number(arg: Arg<'_>, what: &str, wanted: &[DataType]) -> Result<Cell> {
+fn number(arg: &Arg<'_>, what: &str, wanted: &[DataType]) -> Result<Cell> {
     match &arg.value {
         Value::Expr(value) => typed(what, value, wanted, arg.span),
         _ => Err(arg.expected("column", what)),
