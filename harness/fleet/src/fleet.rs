@@ -173,7 +173,7 @@ impl Fleet {
     /// # Errors
     /// They do not, with what was said last.
     pub fn await_answers(&self) -> Result<()> {
-        // A Vizier without tables is not healthy, and the control plane passes nothing on to it.
+        // A Vizier without tables is degraded, and that is what the control plane is told: there is nothing to wait for.
         let (script, ways): (_, &[Way]) =
             if self.record.pems == 0 { (NO_NODES, &[Way::Direct]) } else { (EVERY_AGENT, &[Way::Direct, Way::Cloud]) };
         for &way in ways {

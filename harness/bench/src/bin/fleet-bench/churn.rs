@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use agent::names::NamesHandle;
 use anyhow::{Context as _, Result};
 use fleet::Fleet;
 use harness_bench::{Goal, line, mb, ms, quantile};
 use k8s_state::Uid;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::Cli;
 use crate::cluster::{Cluster, Pod};
@@ -44,9 +47,10 @@ struct Lags {
 pub(crate) async fn measure(cli: &Cli, fleet: &Fleet, cluster: &Cluster, crowd: &Crowd) -> Result<()> {
     let dropped_before = crowd.dropped();
     let (sender, receiver) = mpsc::channel(SAMPLES_MAX);
-    let (seen, lags) = tokio::join!(drive(cli, fleet, cluster, sender), watch(crowd, receiver));
-    let Seen { before, after, period, metadata } = seen?;
-    let mut lags = lags?;
+    // A task of its own: however much it has to look at, pods come and go at their rate.
+    let lags = AbortOnDropHandle::new(tokio::spawn(watch(crowd.names(), receiver)));
+    let Seen { before, after, period, metadata } = drive(cli, fleet, cluster, sender).await?;
+    let mut lags = lags.await??;
     let dropped = crowd.dropped() - dropped_before;
     let per_second = cli.pods_per_second;
     let under = format!("{per_second} pods/s");
@@ -139,20 +143,21 @@ fn run(cluster: &Cluster, pod: &Pod, is_sample: bool, samples: &mpsc::Sender<Sam
 }
 
 /// Waits for names until nobody sends samples any more.
-async fn watch(crowd: &Crowd, mut samples: mpsc::Receiver<Sample>) -> Result<Lags> {
+async fn watch(names: Vec<NamesHandle>, mut samples: mpsc::Receiver<Sample>) -> Result<Lags> {
     let (mut lags, mut waiting, mut open) = (Lags::default(), Vec::<Sample>::new(), true);
     let mut look = tokio::time::interval(LOOK_AGAIN);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while open || !waiting.is_empty() {
         tokio::select! {
             sample = samples.recv(), if open => match sample {
                 Some(sample) => waiting.push(sample),
                 None => open = false,
             },
-            _ = look.tick() => {}
+            _ = look.tick(), if !waiting.is_empty() => {}
         }
         let mut still = Vec::new();
         for sample in waiting {
-            if is_known(crowd, &sample)? {
+            if is_known(&names, &sample)? {
                 lags.times.push(sample.since.elapsed());
             } else if sample.since.elapsed() > LAG_MAX {
                 lags.lost += 1;
@@ -166,7 +171,7 @@ async fn watch(crowd: &Crowd, mut samples: mpsc::Receiver<Sample>) -> Result<Lag
 }
 
 /// Whether the agent on its node knows the pod with its address.
-fn is_known(crowd: &Crowd, sample: &Sample) -> Result<bool> {
-    let agent = crowd.agent(sample.node).with_context(|| format!("there is no agent {}", sample.node))?;
-    Ok(agent.names.snapshot().pod(&sample.uid).is_some_and(|pod| pod.addresses.contains(&sample.address)))
+fn is_known(names: &[NamesHandle], sample: &Sample) -> Result<bool> {
+    let names = names.get(sample.node as usize).with_context(|| format!("there is no agent {}", sample.node))?;
+    Ok(names.snapshot().pod(&sample.uid).is_some_and(|pod| pod.addresses.contains(&sample.address)))
 }

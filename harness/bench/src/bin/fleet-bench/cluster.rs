@@ -36,6 +36,14 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
+    /// With the address of that place in its node's range.
+    fn on(name: &str, node: u32, at: u32) -> Pod {
+        let address = address(node, at);
+        let mut value = pod(name, &address.to_string(), &host(node).to_string(), &format!("{:0>64}", name.replace('-', "0")));
+        value["spec"]["nodeName"] = json!(node_name(node));
+        Pod { node, name: name.to_owned(), address, value }
+    }
+
     /// As `harness_kubernetes` makes them.
     pub(crate) fn uid(&self) -> Uid {
         Uid::new(format!("shop-{}", self.name))
@@ -73,7 +81,7 @@ impl Cluster {
             let range = format!("{}/{RANGE_BITS}", address(number, 0));
             self.server.put(NODES, node(&node_name(number), &host(number).to_string(), &range));
             for at in 0..PODS_PER_NODE {
-                let pod = self.make(&format!("stays-{number}-{at}"), number, at + 1);
+                let pod = Pod::on(&format!("stays-{number}-{at}"), number, at + 1);
                 self.server.put(PODS, pod.value);
             }
         }
@@ -93,14 +101,7 @@ impl Cluster {
     /// The pod of that number, of those that come and go. Each node has them in turn.
     pub(crate) fn pod(&self, number: u32) -> Pod {
         let of_node = number / self.nodes % (RANGE_ADDRESSES - PODS_PER_NODE - 2);
-        self.make(&format!("comes-{number}"), number % self.nodes, PODS_PER_NODE + 1 + of_node)
-    }
-
-    fn make(&self, name: &str, node: u32, at: u32) -> Pod {
-        let address = address(node, at);
-        let mut value = pod(name, &address.to_string(), &host(node).to_string(), &format!("{:0>64}", name.replace('-', "0")));
-        value["spec"]["nodeName"] = json!(node_name(node));
-        Pod { node, name: name.to_owned(), address, value }
+        Pod::on(&format!("comes-{number}"), number % self.nodes, PODS_PER_NODE + 1 + of_node)
     }
 
     /// It is scheduled: it has a node, and no address yet.

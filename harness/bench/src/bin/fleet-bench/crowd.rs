@@ -53,9 +53,9 @@ pub(crate) struct Crowd {
 }
 
 /// One of them.
-pub(crate) struct Agent {
+struct Agent {
     bus: Bus,
-    pub(crate) names: NamesHandle,
+    names: NamesHandle,
     dials: watch::Receiver<DialStates>,
 }
 
@@ -121,9 +121,9 @@ impl Crowd {
         })
     }
 
-    /// The one with that number.
-    pub(crate) fn agent(&self, number: u32) -> Option<&Agent> {
-        self.agents.get(number as usize)
+    /// The names that each of them knows, in their order.
+    pub(crate) fn names(&self) -> Vec<NamesHandle> {
+        self.agents.iter().map(|agent| agent.names.clone()).collect()
     }
 
     /// Changes of names that were lost on the bus or found no room, and messages of the bus that a slow agent lost.

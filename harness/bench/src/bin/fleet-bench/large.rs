@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use fleet::Way;
 use harness_bench::{Goal, line, ms, quantile};
 
@@ -26,16 +26,17 @@ pub(crate) async fn measure(cli: &Cli) -> Result<()> {
     asker.times(&script, WARM_UP).await?;
     let mut times = asker.times(&script, queries).await?;
     let answer = asker.ask(&http_data(true)?).await?;
-    ensure!(answer.missing == 0, "{} of {} agents are missing in an answer", answer.missing, cli.large_agents);
     let (p50, p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
     line(
         &format!("`px/http_data` over {} agents, p99", cli.large_agents),
-        &Goal::within(GOAL, p99),
+        &Goal::of("≤ 2 s", p99 <= GOAL && answer.missing == 0),
         &format!("{}, p50 {}", ms(p99), ms(p50)),
         &format!(
-            "{queries} one by one: real broker, metadata, Kelvin, bus and plans, agents are tasks with {} rows each; all joined within {:.1} s",
+            "{queries} one by one: real broker, metadata, Kelvin, bus and plans, agents are tasks with {} rows each; all joined within {:.1} s; {} \
+             missing in one more",
             cli.large_rows,
-            joined.as_secs_f64()
+            joined.as_secs_f64(),
+            answer.missing
         ),
     );
     crowd.stop().await

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,16 +126,20 @@ fn run(cli: &Cli) -> Result<()> {
     })
 }
 
+/// Each for itself: what fails does not keep the others from being measured.
 async fn all(cli: &Cli) -> Result<()> {
     harness_bench::head();
+    let mut failed = Vec::new();
     for what in &cli.only {
-        match what {
-            What::NewPem => bounded("new-pem", new_pem::measure(cli)).await?,
-            What::Rest => bounded("rest", rest::measure(cli)).await?,
-            What::Passthrough => bounded("passthrough", passthrough::measure(cli)).await?,
-            What::Large => bounded("large", large::measure(cli)).await?,
-        }
+        let measured = match what {
+            What::NewPem => bounded("new-pem", new_pem::measure(cli)).await,
+            What::Rest => bounded("rest", rest::measure(cli)).await,
+            What::Passthrough => bounded("passthrough", passthrough::measure(cli)).await,
+            What::Large => bounded("large", large::measure(cli)).await,
+        };
+        failed.extend(measured.err().map(|error| format!("{error:#}")));
     }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 

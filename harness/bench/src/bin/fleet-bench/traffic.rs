@@ -47,7 +47,7 @@ impl Drop for Traffic {
 /// In the child: serves and asks until nobody holds standard input any more.
 pub(crate) fn run(address: SocketAddr, marker: &str) -> Result<()> {
     let listener = TcpListener::bind(address).with_context(|| format!("listening at {address}"))?;
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(serve(stream))));
+    thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(serve(&stream))));
     let marker = marker.to_owned();
     thread::spawn(move || {
         for number in 0..REQUESTS_MAX {
@@ -61,10 +61,10 @@ pub(crate) fn run(address: SocketAddr, marker: &str) -> Result<()> {
     Ok(())
 }
 
-fn serve(stream: TcpStream) -> Result<()> {
+fn serve(mut stream: &TcpStream) -> Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    (&stream).write_all(ANSWER)?;
+    stream.write_all(ANSWER)?;
     Ok(())
 }
 

@@ -105,7 +105,7 @@ fn http_get(address: &str, path: &str) -> Result<String> {
     let told = || -> Result<String> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(HTTP_MAX))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a body")?;

@@ -11,6 +11,7 @@ mod measure;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -56,8 +57,17 @@ struct Child {
 /// Whatever is not done by then hangs.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("many-agents: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if let Some(child) = cli.of_child {
         return runtime.block_on(agents::run(&child, cli.rows));
