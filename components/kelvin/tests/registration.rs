@@ -4,7 +4,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use agent::wire::{decode_rows, decode_schema};
@@ -79,6 +80,30 @@ async fn state_of(identity: &PeerIdentity, kelvin: &str, agent: AgentId) -> Stri
     text
 }
 
+/// Until its metrics have this line.
+async fn counted(http: &str, line: &str) {
+    let told = tokio::time::timeout(NEVER, async {
+        while !get(http, "/metrics").contains(&format!("{line}\n")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    told.await.unwrap_or_else(|_| panic!("{line} never came"));
+}
+
+/// The program, with that identity on that bus.
+fn started(folder: &Path, identity: &PeerIdentity, nats: &str) -> Child {
+    let path = |name: &str| folder.join(name);
+    for (name, text) in [("ca.crt", &identity.ca), ("kelvin.crt", &identity.certificate), ("kelvin.key", &identity.key)] {
+        std::fs::write(path(name), text).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin"));
+    command.args(["--listen", "127.0.0.1:0", "--agents-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    command.args(["--nats-url", nats, "--nats-plaintext", "--hostname", "node-1", "--pod-name", "pl/kelvin-1"]);
+    command.arg("--tls-ca-cert").arg(path("ca.crt")).arg("--tls-cert").arg(path("kelvin.crt"));
+    command.arg("--tls-key").arg(path("kelvin.key")).arg("--ready-file").arg(path("ready"));
+    command.stdin(Stdio::null()).spawn().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
     if !NatsServer::is_available() {
@@ -92,20 +117,11 @@ async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
     let folder = tempfile::tempdir().unwrap();
     let authority = CertificateAuthority::open(&folder.path().join("authority"), &[], SystemTime::now()).unwrap();
     let identity = authority.issue_peer(&[], SystemTime::now()).unwrap();
-    let path = |name: &str| folder.path().join(name);
-    for (name, text) in [("ca.crt", &identity.ca), ("kelvin.crt", &identity.certificate), ("kelvin.key", &identity.key)] {
-        std::fs::write(path(name), text).unwrap();
-    }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kelvin"));
-    command.args(["--listen", "127.0.0.1:0", "--agents-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
-    command.args(["--nats-url", &nats.url(), "--nats-plaintext", "--hostname", "node-1", "--pod-name", "pl/kelvin-1"]);
-    command.arg("--tls-ca-cert").arg(path("ca.crt")).arg("--tls-cert").arg(path("kelvin.crt"));
-    command.arg("--tls-key").arg(path("kelvin.key")).arg("--ready-file").arg(path("ready"));
-    let mut kelvin = command.stdin(Stdio::null()).spawn().unwrap();
+    let mut kelvin = started(folder.path(), &identity, &nats.url());
 
     let Msg::RegisterAgentRequest(request) = next(&mut heard).await else { panic!("its first word is its registration") };
     let info = request.info.unwrap();
-    let ready = std::fs::read_to_string(path("ready")).unwrap();
+    let ready = std::fs::read_to_string(folder.path().join("ready")).unwrap();
     let [address, agents_address, http] = ready.lines().collect::<Vec<_>>()[..] else { panic!("{ready}") };
     assert_eq!((info.query_address.as_str(), info.rpc_address.as_str()), (address, agents_address));
     assert_eq!((info.tls_server_name.as_str(), info.capabilities.unwrap().collects_data), ("localhost", false));
@@ -140,20 +156,10 @@ async fn kelvin_registers_with_both_addresses_and_asks_for_all_names() {
     let answer = K8sMetadataMessage { msg: Some(k8s_metadata_message::Msg::MissingK8sMetadataResponse(answer)) };
     let answer = VizierMessage { msg: Some(Msg::K8sMetadataMessage(answer)) };
     bus.publish(&subject::k8s_updates(Selector::All), &answer).await.unwrap();
-    let told = tokio::time::timeout(NEVER, async {
-        while !get(http, "/metrics").contains("px_agent_names_applied_total 1\n") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    told.await.expect("it takes them");
+    counted(http, "px_agent_names_applied_total 1").await;
 
-    // As one of the agents of all Kelvins it tells of itself.
-    let dialled = tokio::time::timeout(NEVER, async {
-        while !get(http, "/metrics").contains("px_kelvin_agents_connected 1\n") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    dialled.await.expect("it dials itself");
+    // As one of the agents of all Kelvins it tells of itself: it dials itself.
+    counted(http, "px_kelvin_agents_connected 1").await;
     let text = state_of(&identity, address, id).await;
     assert!(text.contains('4') && text.contains("pl/kelvin-1") && text.contains("Namespace shop uid=n"), "{text}");
 

@@ -216,26 +216,23 @@ impl Running {
 
     /// One step: rows, or the end.
     async fn advance(&mut self) -> Result<(), RunFailure> {
-        match self.execution.next().await.transpose().map_err(|error| failure(&error))? {
-            Some(rows) => {
-                if !self.streams {
-                    let ended = self.current..rows.output.min(self.shown);
-                    self.ready.extend(ended.map(|output| QueryEvent::OutputEnd { output }));
-                    self.current = rows.output.min(self.shown).max(self.current);
-                }
-                if self.exports.takes(rows.output) {
-                    let exported = self.exports.add(rows.output, &rows.rows).await;
-                    self.exported(exported)?;
-                } else {
-                    self.ready.push_back(QueryEvent::Rows { output: rows.output, batch: rows.rows });
-                }
-            }
-            None => {
-                let exported = self.exports.finish().await;
-                self.exported(exported)?;
-                self.done = true;
-                self.last_words();
-            }
+        let Some(rows) = self.execution.next().await.transpose().map_err(|error| failure(&error))? else {
+            let exported = self.exports.finish().await;
+            self.exported(exported)?;
+            self.done = true;
+            self.last_words();
+            return Ok(());
+        };
+        if !self.streams {
+            let ended = self.current..rows.output.min(self.shown);
+            self.ready.extend(ended.map(|output| QueryEvent::OutputEnd { output }));
+            self.current = rows.output.min(self.shown).max(self.current);
+        }
+        if self.exports.takes(rows.output) {
+            let exported = self.exports.add(rows.output, &rows.rows).await;
+            self.exported(exported)?;
+        } else {
+            self.ready.push_back(QueryEvent::Rows { output: rows.output, batch: rows.rows });
         }
         Ok(())
     }

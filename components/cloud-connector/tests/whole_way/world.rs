@@ -36,7 +36,7 @@ use crate::engine::Paced;
 const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// Longest wait for what must happen.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Somebody who hears every call on the bus.
 pub(crate) struct Listener(Subscription<C2vMessage>);

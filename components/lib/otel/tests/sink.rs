@@ -30,7 +30,7 @@ fn rows(services: &[&str]) -> RecordBatch {
         ("service", Arc::new(StringArray::from(services.to_vec()))),
         ("latency", Arc::new(Int64Array::from_iter_values(1..=n))),
         ("load", Arc::new(Float64Array::from_iter_values((1..=n).map(|i| i as f64 / 2.0)))),
-        ("failed", Arc::new(BooleanArray::from_iter((0..n).map(|i| Some(i % 2 == 0))))),
+        ("failed", Arc::new((0..n).map(|i| Some(i % 2 == 0)).collect::<BooleanArray>())),
         (
             "trace",
             Arc::new(StringArray::from_iter_values((0..n).map(|i| if i == 0 { "0af7651916cd43dd8448eb211c80319c" } else { "no id" }))),
@@ -196,7 +196,7 @@ async fn what_an_endpoint_says_is_told_with_its_name() {
     let url = receiver.url();
     drop(receiver);
     let mut sink =
-        exporter.sink(export(Endpoint { timeout: Duration::from_secs(60), ..insecure(url.clone()) }, vec![gauge()])).await.unwrap();
+        exporter.sink(export(Endpoint { timeout: Duration::from_mins(1), ..insecure(url.clone()) }, vec![gauge()])).await.unwrap();
     while send(&mut sink, &rows(&["a"])).await.is_ok() {}
     let error = send(&mut sink, &rows(&["a"])).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("OTel export to `{url}` failed: ")), "{error}");

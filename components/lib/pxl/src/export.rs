@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn kinds_of_spans_are_those_of_otlp() {
-        assert_eq!((0..7).map(SpanKind::from_number).filter(Option::is_some).count(), 6);
+        assert_eq!((0..7).filter_map(SpanKind::from_number).count(), 6);
         assert_eq!(SpanKind::from_number(3), Some(SpanKind::Client));
     }
 }

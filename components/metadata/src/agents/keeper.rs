@@ -160,6 +160,7 @@ fn key(id: AgentId) -> Result<Key, Error> {
 
 /// A seat as it is kept. Fields are added, never given another meaning; a reader leaves out what it does not know.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about an agent that do not depend on each other")]
 struct SeatRecord {
     id: String,
     asid: u32,

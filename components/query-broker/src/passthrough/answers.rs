@@ -83,7 +83,7 @@ impl Answers {
     pub(crate) async fn asked_again(&mut self) {
         let said = self.said_again;
         if self.heard.wait_for(|heard| heard.again > said).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
