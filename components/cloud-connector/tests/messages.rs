@@ -14,7 +14,10 @@ use api::vizier::messages::MetricsMessage;
 use api::vizierpb::{DebugLogRequest, DebugPodsRequest, ExecuteScriptRequest, ExecuteScriptResponse, Status as WireStatus};
 use bus::subject::{self, Topic};
 use bus::{Bus, Subscription};
-use support::{SOON, Stage, pack, unpack};
+use support::{Bridge, SOON, Stage, pack, unpack};
+
+/// The topic of calls.
+const CALLS: &str = "VizierPassthroughRequest";
 
 /// The connector and its bus have found each other.
 fn on_the_bus(beat: &VizierHeartbeat) -> bool {
@@ -24,6 +27,21 @@ fn on_the_bus(beat: &VizierHeartbeat) -> bool {
 async fn next(calls: &mut Subscription<C2vMessage>) -> C2vapiStreamRequest {
     let received = tokio::time::timeout(SOON, calls.next()).await.unwrap().unwrap();
     unpack(received.message.msg.as_ref().unwrap())
+}
+
+/// What the query broker hears.
+async fn calls_of(bus: &Bus) -> Subscription<C2vMessage> {
+    bus.subscribe(&subject::c2v(Topic::new(CALLS).unwrap())).await.unwrap()
+}
+
+/// A connector on the bus, the bus as the query broker has it, the calls there, and the control plane's end of the bridge.
+async fn running(stage: &mut Stage) -> (Bus, Subscription<C2vMessage>, Bridge) {
+    let bus = stage.bus().await;
+    let calls = calls_of(&bus).await;
+    stage.start();
+    let mut bridge = stage.bridge().await;
+    bridge.beat(on_the_bus).await;
+    (bus, calls, bridge)
 }
 
 fn call(id: &str) -> prost_types::Any {
@@ -40,12 +58,8 @@ async fn answer(bus: &Bus, id: &str, sequence: u64, msg: Answer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_go_to_the_broker_and_its_answers_back() {
     let Some(mut stage) = Stage::new().await else { return };
-    let bus = stage.bus().await;
-    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
-    stage.start();
-    let mut bridge = stage.bridge().await;
-    bridge.beat(on_the_bus).await;
-    bridge.say("VizierPassthroughRequest", call("a")).await;
+    let (bus, mut calls, mut bridge) = running(&mut stage).await;
+    bridge.say(CALLS, call("a")).await;
     let asked = next(&mut calls).await;
     assert_eq!((asked.request_id.as_str(), asked.token.as_str()), ("a", "token"));
     answer(&bus, "a", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
@@ -60,12 +74,8 @@ async fn calls_go_to_the_broker_and_its_answers_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_end_with_their_bridge_and_answers_that_nobody_asked_for_are_cancelled() {
     let Some(mut stage) = Stage::new().await else { return };
-    let bus = stage.bus().await;
-    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
-    stage.start();
-    let mut bridge = stage.bridge().await;
-    bridge.beat(on_the_bus).await;
-    bridge.say("VizierPassthroughRequest", call("a")).await;
+    let (bus, mut calls, bridge) = running(&mut stage).await;
+    bridge.say(CALLS, call("a")).await;
     assert!(matches!(next(&mut calls).await.msg, Some(Ask::ExecReq(_))));
     stage.stop_plane().await;
     drop(bridge);
@@ -80,14 +90,10 @@ async fn calls_end_with_their_bridge_and_answers_that_nobody_asked_for_are_cance
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_are_said_again_after_the_end_of_a_call_pass_until_the_control_plane_has_all() {
     let Some(mut stage) = Stage::new().await else { return };
-    let bus = stage.bus().await;
-    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
-    stage.start();
-    let mut bridge = stage.bridge().await;
-    bridge.beat(on_the_bus).await;
+    let (bus, mut calls, mut bridge) = running(&mut stage).await;
     assert!(bridge.registered.repeats_calls);
     for _ in 0..2 {
-        bridge.say("VizierPassthroughRequest", call("a")).await;
+        bridge.say(CALLS, call("a")).await;
         assert_eq!(next(&mut calls).await.request_id, "a", "the broker knows that it is the same");
     }
     // The first one was lost.
@@ -100,7 +106,7 @@ async fn answers_that_are_said_again_after_the_end_of_a_call_pass_until_the_cont
         assert_eq!(came.sequence, sequence);
     }
     let all = C2vapiStreamRequest { request_id: "a".to_owned(), msg: Some(Ask::CancelReq(C2vapiStreamCancel {})), ..Default::default() };
-    bridge.say("VizierPassthroughRequest", pack("C2VAPIStreamRequest", &all)).await;
+    bridge.say(CALLS, pack("C2VAPIStreamRequest", &all)).await;
     assert!(matches!(next(&mut calls).await.msg, Some(Ask::CancelReq(_))));
     answer(&bus, "a", 1, Answer::ExecResp(ExecuteScriptResponse::default())).await;
     assert!(matches!(next(&mut calls).await.msg, Some(Ask::CancelReq(_))), "nobody waits for it");
@@ -132,17 +138,13 @@ async fn the_broker_s_questions_about_pods_are_answered_and_others_there_are_ref
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_said_again_while_the_bus_is_away_is_not_refused_since_it_may_run() {
     let Some(mut stage) = Stage::new().await else { return };
-    let bus = stage.bus().await;
-    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
-    stage.start();
-    let mut bridge = stage.bridge().await;
-    bridge.beat(on_the_bus).await;
-    bridge.say("VizierPassthroughRequest", call("runs")).await;
+    let (_bus, mut calls, mut bridge) = running(&mut stage).await;
+    bridge.say(CALLS, call("runs")).await;
     assert_eq!(next(&mut calls).await.request_id, "runs");
     stage.nats.stop().unwrap();
     bridge.beat(|beat| beat.status_message.contains("not connected to the bus")).await;
-    bridge.say("VizierPassthroughRequest", call("runs")).await;
-    bridge.say("VizierPassthroughRequest", call("new")).await;
+    bridge.say(CALLS, call("runs")).await;
+    bridge.say(CALLS, call("new")).await;
     // They are taken in order: the one that runs is not refused before the new one is.
     let refused = bridge.first_of(&["reply-runs", "reply-new"]).await;
     assert_eq!(refused.topic, "reply-new");
@@ -162,7 +164,7 @@ async fn without_kubernetes_it_says_so_itself() {
     let mut bridge = stage.bridge().await;
     let msg = Some(Ask::DebugPodsReq(DebugPodsRequest::default()));
     let pods = C2vapiStreamRequest { request_id: "p".to_owned(), msg, ..Default::default() };
-    bridge.say("VizierPassthroughRequest", pack("C2VAPIStreamRequest", &pods)).await;
+    bridge.say(CALLS, pack("C2VAPIStreamRequest", &pods)).await;
     let answer: V2capiStreamResponse = unpack(bridge.on("reply-p").await.msg.as_ref().unwrap());
     let Some(Answer::Status(status)) = answer.msg else { panic!("{answer:?}") };
     assert_eq!((status.code, status.message.starts_with("this Vizier does not run in Kubernetes")), (9, true));
@@ -211,20 +213,20 @@ async fn a_call_while_the_bus_is_away_is_refused_at_once_and_all_works_again_aft
     loop {
         // Until the connector has noticed, a call goes nowhere, or to the bus when that is back.
         number += 1;
-        bridge.say("VizierPassthroughRequest", call(&format!("n{number}"))).await;
+        bridge.say(CALLS, call(&format!("n{number}"))).await;
         let beat = bridge.beat(|_| true).await;
         if beat.status_message.contains("not connected to the bus") {
             break;
         }
     }
-    bridge.say("VizierPassthroughRequest", call("away")).await;
+    bridge.say(CALLS, call("away")).await;
     let answer: V2capiStreamResponse = unpack(bridge.on("reply-away").await.msg.as_ref().unwrap());
     assert!(matches!(answer.msg, Some(Answer::Status(WireStatus { code: 14, .. }))));
     stage.nats.start_again().unwrap();
     let bus = stage.bus().await;
-    let mut calls = bus.subscribe(&subject::c2v(Topic::new("VizierPassthroughRequest").unwrap())).await.unwrap();
+    let mut calls = calls_of(&bus).await;
     bridge.beat(on_the_bus).await;
-    bridge.say("VizierPassthroughRequest", call("back")).await;
+    bridge.say(CALLS, call("back")).await;
     loop {
         let came = next(&mut calls).await.request_id;
         if came == "back" {

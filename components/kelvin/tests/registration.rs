@@ -8,17 +8,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use agent::wire::{decode_rows, decode_schema};
+use agent::wire::{decode_rows, decode_schema, encode_output};
+use api::internal::ExecutePlanRequest;
 use api::internal::execute_plan_response::Message;
 use api::internal::kelvin_client::KelvinClient;
-use api::internal::{ExecutePlanRequest, PlanColumn, PlanOutput};
 use api::shared::k8s::metadatapb::{MissingK8sMetadataResponse, NamespaceUpdate, ResourceUpdate, resource_update};
 use api::vizier::messages::vizier_message::Msg;
 use api::vizier::messages::{
     HeartbeatAck, K8sMetadataMessage, KelvinAddress, MetadataUpdateInfo, RegisterAgentResponse, VizierMessage, k8s_metadata_message,
 };
 use bus::{Bus, Nats, Selector, Subscription, subject};
-use engine::distributed::{AgentCatalog, PLAN_VERSION, encode_plan};
+use engine::distributed::{AgentCatalog, PLAN_VERSION};
 use harness_nats::{NatsServer, Setup};
 use ids::{AgentId, UnixNs};
 use rpc::{CertificateAuthority, PeerIdentity};
@@ -49,15 +49,8 @@ async fn state_of(identity: &PeerIdentity, kelvin: &str, agent: AgentId) -> Stri
     let functions = funcs::registry(&funcs::Environment::default());
     let catalog = AgentCatalog::of_agents();
     let script = "import px\npx.display(px._DebugMDState())\n";
-    let configs = pxl::Configs::default();
-    let input = pxl::CompileInput { script, exec_funcs: &[], now: UnixNs(0), catalog: &catalog, functions: &functions, configs };
-    let output = pxl::compile(&input).unwrap().outputs.remove(0);
-    let columns = output.relation.columns.iter().map(|column| PlanColumn {
-        name: column.name.clone(),
-        data_type: column.data_type.number(),
-        semantic_type: column.semantic_type.number(),
-    });
-    let plan = PlanOutput { plan: encode_plan(&output.plan).unwrap(), columns: columns.collect(), ..Default::default() };
+    let input = pxl::CompileInput::new(script, UnixNs(0), &catalog, &functions);
+    let plan = encode_output(&pxl::compile(&input).unwrap().outputs[0]).unwrap();
     let request = ExecutePlanRequest {
         query_id: vec![1; 16],
         plan_version: PLAN_VERSION.to_owned(),

@@ -18,11 +18,12 @@ use api::vizierpb::vizier_service_client::VizierServiceClient;
 use api::vizierpb::{ExecuteScriptRequest, ExecuteScriptResponse, HealthCheckRequest};
 use auth::SigningKey;
 use cluster::{
-    API_KEY, COLUMNS, Certificates, Deed, NEVER, SIGNING_KEY, a_moment, broker, failed_collector, gone, kelvin, kelvin_at, metadata,
-    metadata_at, pem, schema, version, with_key,
+    API_KEY, COLUMNS, Certificates, Deed, KelvinServerHandle, MetadataServer, NEVER, SIGNING_KEY, a_moment, broker, failed_collector, gone,
+    kelvin, kelvin_at, metadata, metadata_at, pem, schema, version, with_key,
 };
 use support::kind;
 use tables::DataType;
+use tokio::task::JoinHandle;
 use tonic::{Code, Request, Status};
 
 const SCRIPT: &str = "import px\npx.display(px.DataFrame('t'), 'out')\n";
@@ -122,32 +123,37 @@ async fn only_callers_with_a_token_or_a_key_get_in() {
     broker.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_query_whose_kelvin_dies_before_it_sent_rows_runs_on_another() {
+/// What a query whose Kelvins died was answered.
+type Died = JoinHandle<(Vec<ExecuteScriptResponse>, Status)>;
+
+/// A query over two Kelvins that hang: the one that has it, the other, how it ends once they have died, and who knows them.
+async fn hanging(script: &'static str) -> (KelvinServerHandle, KelvinServerHandle, Died, MetadataServer) {
     let certificates = Certificates::new();
     let metadata = metadata(&certificates).await;
-    let mut kelvins = [kelvin(&certificates, vec![Deed::Hang(vec![])]).await, kelvin(&certificates, vec![Deed::Hang(vec![])]).await];
-    let addresses = [kelvins[0].server.address, kelvins[1].server.address];
-    let all = vec![pem(1), kelvin_at(100, addresses[0]), kelvin_at(101, addresses[1])];
+    let mut one = kelvin(&certificates, vec![Deed::Hang(vec![])]).await;
+    let mut other = kelvin(&certificates, vec![Deed::Hang(vec![])]).await;
+    let all = vec![pem(1), kelvin_at(100, one.server.address), kelvin_at(101, other.server.address)];
     metadata.said.say(version(all, Some(vec![schema("t", &COLUMNS, &[1])])));
-    let broker = Arc::new(broker(&certificates, metadata.server.address, &[]).await);
-    let asking = Arc::clone(&broker);
-    // Both hang: whoever got the query dies, and then the other one.
+    let broker = broker(&certificates, metadata.server.address, &[]).await;
     let query = tokio::spawn(async move {
         loop {
-            let (messages, end) = asking.execute(SCRIPT).await.unwrap();
+            let (messages, end) = broker.execute(script).await.unwrap();
             let status = end.unwrap_err();
             if status.message() != "not ready yet" {
                 return (messages, status);
             }
         }
     });
-    let [one, other] = &mut kelvins;
     let first_is_one = tokio::select! {
         () = one.called(1) => true,
         () = other.called(1) => false,
     };
-    let (first, second) = if first_is_one { (one, other) } else { (other, one) };
+    if first_is_one { (one, other, query, metadata) } else { (other, one, query, metadata) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_whose_kelvin_dies_before_it_sent_rows_runs_on_another() {
+    let (mut first, mut second, query, _metadata) = hanging(SCRIPT).await;
     first.server.kill();
     second.called(1).await;
     // The agents may remember the first attempt.
@@ -381,31 +387,9 @@ fn texts(messages: &[ExecuteScriptResponse]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_that_exports_is_given_to_one_kelvin_and_never_to_another_beside_it() {
-    let certificates = Certificates::new();
-    let metadata = metadata(&certificates).await;
-    let mut kelvins = [kelvin(&certificates, vec![Deed::Hang(vec![])]).await, kelvin(&certificates, vec![Deed::Hang(vec![])]).await];
-    let addresses = [kelvins[0].server.address, kelvins[1].server.address];
-    let all = vec![pem(1), kelvin_at(100, addresses[0]), kelvin_at(101, addresses[1])];
-    metadata.said.say(version(all, Some(vec![schema("t", &COLUMNS, &[1])])));
-    let broker = Arc::new(broker(&certificates, metadata.server.address, &[]).await);
-    let asking = Arc::clone(&broker);
     let script = "import px\ndf = px.DataFrame('t')\npx.export(df, px.otel.Data({'service.name': 'a'}, [px.otel.metric.Gauge('n', df.n)], \
                   px.otel.Endpoint('otel:4317', {'api-key': 'secret'})))\npx.display(df, 'out')\n";
-    let query = tokio::spawn(async move {
-        loop {
-            let (messages, end) = asking.execute(script).await.unwrap();
-            let status = end.unwrap_err();
-            if status.message() != "not ready yet" {
-                return (messages, status);
-            }
-        }
-    });
-    let [one, other] = &mut kelvins;
-    let first_is_one = tokio::select! {
-        () = one.called(1) => true,
-        () = other.called(1) => false,
-    };
-    let (first, second) = if first_is_one { (one, other) } else { (other, one) };
+    let (mut first, second, query, _metadata) = hanging(script).await;
     let outputs = first.calls.borrow()[0].outputs.clone();
     let export = outputs[1].export.clone().unwrap();
     assert_eq!((outputs.len(), outputs[0].export.clone(), export.endpoint.clone().unwrap().url), (2, None, "otel:4317".to_owned()));

@@ -18,14 +18,7 @@ fn outputs(script: &Script, arguments: &[(String, String)]) -> Result<String, St
         calls.into_iter().map(|call| FuncToExecute { name: call.func, args: call.args, output_table_prefix: call.output }).collect();
     let functions = funcs::registry(&funcs::Environment::default());
     let catalog = SchemaCatalog::of_agents();
-    let input = CompileInput {
-        script: script.pxl,
-        exec_funcs: &exec_funcs,
-        now: NOW,
-        catalog: &catalog,
-        functions: &functions,
-        configs: pxl::Configs::default(),
-    };
+    let input = CompileInput { exec_funcs: &exec_funcs, ..CompileInput::new(script.pxl, NOW, &catalog, &functions) };
     let compiled = pxl::compile(&input).map_err(|problems| problems.render(&script.name))?;
     let mut text = String::new();
     for output in compiled.outputs {

@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agent::wire::{decode_rows, decode_schema};
+use agent::wire::{decode_rows, decode_schema, encode_output};
 use agent::{Backoff, Compute, DIAL_PROTOCOL, DialArgs, DialState, Dialer, KeepAlive};
 use api::internal::execute_plan_response::Message;
 use api::internal::kelvin_client::KelvinClient;
-use api::internal::{ExecutePlanRequest, ExecutePlanResponse, PlanColumn, PlanOutput, QueryEnd};
+use api::internal::{ExecutePlanRequest, ExecutePlanResponse, PlanOutput, QueryEnd};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
-use engine::distributed::{AgentCatalog, AgentWorker, AgentWorkerArgs, PLAN_VERSION, encode_plan};
+use engine::distributed::{AgentCatalog, AgentWorker, AgentWorkerArgs, PLAN_VERSION};
 use ids::{AgentId, UnixNs};
 use kelvin::{Args, run};
 use rpc::{CertificateAuthority, MutualTls, PeerIdentity};
@@ -195,35 +195,17 @@ impl Vizier {
     pub fn request(&self, query: u8, script: &str) -> ExecutePlanRequest {
         let catalog = AgentCatalog::new([("t".to_owned(), relation())]);
         let functions = funcs::registry(&funcs::Environment::default());
-        let input = pxl::CompileInput {
-            script,
-            exec_funcs: &[],
-            now: UnixNs(0),
-            catalog: &catalog,
-            functions: &functions,
-            configs: pxl::Configs::default(),
-        };
+        let input = pxl::CompileInput::new(script, UnixNs(0), &catalog, &functions);
         let outputs = pxl::compile(&input).unwrap().outputs.into_iter().map(|output| {
-            let columns = output.relation.columns.iter().map(|column| PlanColumn {
-                name: column.name.clone(),
-                data_type: column.data_type.number(),
-                semantic_type: column.semantic_type.number(),
-            });
-            PlanOutput {
-                plan: encode_plan(&output.plan).unwrap(),
-                columns: columns.collect(),
-                export: output.export.as_ref().map(otel::encode),
-            }
+            let plan = encode_output(&output).unwrap();
+            PlanOutput { export: output.export.as_ref().map(otel::encode), ..plan }
         });
         ExecutePlanRequest {
             query_id: vec![query; 16],
             plan_version: PLAN_VERSION.to_owned(),
             agent_ids: (0..self.workers.len()).map(|at| self.agent(at).to_bytes().to_vec()).collect(),
             outputs: outputs.collect(),
-            time_max_ms: 0,
-            streaming: false,
-            explain: false,
-            analyze: false,
+            ..Default::default()
         }
     }
 

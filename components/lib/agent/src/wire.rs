@@ -1,9 +1,9 @@
-//! Rows between Kelvin and the query broker: Arrow's own IPC messages inside ours.
+//! Plans and rows between Kelvin and the query broker: DataFusion's plans and Arrow's own IPC messages inside ours.
 
 use std::error::Error as _;
 use std::sync::Arc;
 
-use api::internal::{MayMatterRequest, OutputRows, OutputSchema, WantedOneOf, WantedScan};
+use api::internal::{MayMatterRequest, OutputRows, OutputSchema, PlanColumn, PlanOutput, WantedOneOf, WantedScan};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
@@ -13,7 +13,7 @@ use arrow::ipc::reader::read_record_batch;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use arrow::ipc::{MetadataVersion, root_as_message};
 use bytes::Bytes;
-use engine::distributed::{OneOf, Wanted};
+use engine::distributed::{OneOf, Wanted, encode_plan};
 use ids::Asid;
 use tonic::Status;
 
@@ -21,6 +21,19 @@ use crate::hub::with_causes;
 
 /// Rows are cut into messages of about this size: small enough to be passed on while the next one is made.
 pub const ROWS_BYTES_MAX: usize = 1024 * 1024;
+
+/// How an output is made. Where its rows go, if not to whoever asks, is not in it.
+///
+/// # Errors
+/// As [`encode_plan`].
+pub fn encode_output(output: &pxl::Output) -> Result<PlanOutput, engine::Error> {
+    let columns = output.relation.columns.iter().map(|column| PlanColumn {
+        name: column.name.clone(),
+        data_type: column.data_type.number(),
+        semantic_type: column.semantic_type.number(),
+    });
+    Ok(PlanOutput { plan: encode_plan(&output.plan)?, columns: columns.collect(), export: None })
+}
 
 /// The columns of an output.
 pub fn encode_schema(output: u32, schema: &SchemaRef) -> OutputSchema {

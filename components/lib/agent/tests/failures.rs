@@ -230,16 +230,7 @@ async fn what_an_agent_refuses_fails_the_query() {
         member.store.create("c", relation).unwrap();
     }
     let catalog = engine::distributed::AgentCatalog::new([("c".to_owned(), support::relation())]);
-    let input = pxl::CompileInput {
-        script: "import px\npx.display(px.DataFrame('c'))\n",
-        exec_funcs: &[],
-        now: support::NOW,
-        catalog: &catalog,
-        functions: &functions(),
-        configs: pxl::Configs::default(),
-    };
-    let pxl::Compiled { outputs, flags } = pxl::compile(&input).unwrap();
-    let spec = fleet.spec(&engine::Compiled { outputs, flags, compile_time: Duration::ZERO });
+    let spec = fleet.spec(&support::compile("import px\npx.display(px.DataFrame('c'))\n", &catalog, &functions()));
     let mut execution = fleet.begin(spec).await.unwrap();
     let error = rest(&mut execution).await.unwrap_err();
     assert_eq!(error.fault(), Fault::Script);

@@ -51,14 +51,7 @@ impl Catalog for OneRow {
 async fn answer(call: &str, environment: &Environment) -> String {
     let script = format!("import px\ndf = px.DataFrame('row')\ndf.answer = {call}\npx.display(df[['answer']])\n");
     let (catalog, functions) = (OneRow::new(), funcs::registry(environment));
-    let input = CompileInput {
-        script: &script,
-        exec_funcs: &[],
-        now: UnixNs(0),
-        catalog: &catalog,
-        functions: &functions,
-        configs: pxl::Configs::default(),
-    };
+    let input = CompileInput::new(&script, UnixNs(0), &catalog, &functions);
     let output = pxl::compile(&input).unwrap_or_else(|problems| panic!("{}", problems.render("script.pxl"))).outputs.remove(0);
     let batches = SessionContext::new().execute_logical_plan(output.plan).await.unwrap().collect().await.unwrap();
     let options = FormatOptions::default();
@@ -124,14 +117,7 @@ async fn what_differs_from_place_to_place_is_not_computed_while_a_query_is_plann
     let catalog = OneRow::new();
     let functions = funcs::registry(&support::environment());
     let script = "import px\ndf = px.DataFrame('row')\ndf.a = px.asid()\ndf.h = px._exec_hostname()\ndf.c = px.get_cidrs()\npx.display(df[['a', 'h', 'c']])\n";
-    let input = CompileInput {
-        script,
-        exec_funcs: &[],
-        now: UnixNs(0),
-        catalog: &catalog,
-        functions: &functions,
-        configs: pxl::Configs::default(),
-    };
+    let input = CompileInput::new(script, UnixNs(0), &catalog, &functions);
     let plan = pxl::compile(&input).unwrap().outputs.remove(0).plan;
     let optimized = SessionContext::new().state().optimize(&plan).unwrap().display_indent().to_string();
     for call in ["px_asid()", "px__exec_hostname()", "px_get_cidrs()"] {

@@ -110,14 +110,7 @@ async fn run(script: &str) -> String {
     let catalog = catalog();
     let functions = funcs::registry(&funcs::Environment::default());
     let script = format!("import px\n{script}");
-    let input = CompileInput {
-        script: &script,
-        exec_funcs: &[],
-        now: UnixNs(60),
-        catalog: &catalog,
-        functions: &functions,
-        configs: pxl::Configs::default(),
-    };
+    let input = CompileInput::new(&script, UnixNs(60), &catalog, &functions);
     let compiled = pxl::compile(&input).unwrap_or_else(|problems| panic!("{}", problems.render("script.pxl")));
     let mut text = String::new();
     for output in compiled.outputs {
@@ -201,14 +194,7 @@ fn a_table_function_that_nobody_answers_says_why() {
         ("px.Version()", pxl::Code::Unsupported, "px.Version is not answered here"),
     ] {
         let script = format!("import px\npx.display({call})");
-        let input = CompileInput {
-            script: &script,
-            exec_funcs: &[],
-            now: UnixNs(60),
-            catalog: &catalog,
-            functions: &functions,
-            configs: pxl::Configs::default(),
-        };
+        let input = CompileInput::new(&script, UnixNs(60), &catalog, &functions);
         let problems = pxl::compile(&input).unwrap_err();
         assert_eq!((problems.problems()[0].code, problems.problems()[0].message.as_str()), (code, message));
     }

@@ -31,6 +31,13 @@ pub struct CompileInput<'a> {
     pub configs: Configs<'a>,
 }
 
+impl<'a> CompileInput<'a> {
+    /// Of a script as it stands: nothing of it is called, and the request says nothing beside it.
+    pub fn new(script: &'a str, now: UnixNs, catalog: &'a dyn Catalog, functions: &'a FunctionRegistry) -> Self {
+        Self { script, exec_funcs: &[], now, catalog, functions, configs: Configs::default() }
+    }
+}
+
 /// One call of a function of a script, from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FuncToExecute {

@@ -3,10 +3,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::internal::{PlanColumn, PlanOutput};
+use agent::wire::encode_output;
+use api::internal::PlanOutput;
 use auth::SigningKey;
 use engine::Fault;
-use engine::distributed::encode_plan;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -173,16 +173,8 @@ fn compile(shared: &Arc<Shared>, (view, runtime): (Arc<ClusterView>, Handle), sc
     let explain = (compiled.flags.explain || compiled.flags.analyze)
         .then(|| Explain { names: compiled.outputs.iter().map(|output| output.name.clone()).collect(), analyze: compiled.flags.analyze });
     let plans = compiled.outputs.iter().map(|output| {
-        let columns = output.relation.columns.iter().map(|column| PlanColumn {
-            name: column.name.clone(),
-            data_type: column.data_type.number(),
-            semantic_type: column.semantic_type.number(),
-        });
-        Ok(PlanOutput {
-            plan: encode_plan(&output.plan).map_err(|error| too_large(&error))?,
-            columns: columns.collect(),
-            export: output.export.as_ref().map(otel::encode),
-        })
+        let plan = encode_output(output).map_err(|error| too_large(&error))?;
+        Ok(PlanOutput { export: output.export.as_ref().map(otel::encode), ..plan })
     });
     let plans = plans.collect::<Result<Vec<_>, CompileFailure>>()?;
     Ok(DistributedQuery {

@@ -272,7 +272,7 @@ impl Fleet {
 }
 
 pub fn compile(script: &str, catalog: &dyn pxl::Catalog, functions: &FunctionRegistry) -> Compiled {
-    let input = pxl::CompileInput { script, exec_funcs: &[], now: NOW, catalog, functions, configs: pxl::Configs::default() };
+    let input = pxl::CompileInput::new(script, NOW, catalog, functions);
     let pxl::Compiled { outputs, flags } = pxl::compile(&input).unwrap_or_else(|problems| panic!("{problems:?}\n{script}"));
     Compiled { outputs, flags, compile_time: Duration::ZERO }
 }

@@ -5,14 +5,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use agent::wire::{decode_rows, decode_schema};
+use agent::wire::{decode_rows, decode_schema, encode_output};
 use agent::{Compute, DIAL_PROTOCOL, Hub, HubArgs, HubCounts};
 use anyhow::{Context, Result, bail, ensure};
+use api::internal::ExecutePlanRequest;
 use api::internal::execute_plan_response::Message;
 use api::internal::kelvin_client::KelvinClient;
 use api::internal::kelvin_server::KelvinServer;
-use api::internal::{ExecutePlanRequest, PlanColumn, PlanOutput};
-use engine::distributed::{AgentCatalog, Coordinator, CoordinatorArgs, PLAN_VERSION, encode_plan};
+use engine::distributed::{AgentCatalog, Coordinator, CoordinatorArgs, PLAN_VERSION};
 use ids::UnixNs;
 use kelvin::{KelvinService, KelvinServiceArgs};
 use pxl::{FuncToExecute, FunctionRegistry};
@@ -122,33 +122,16 @@ impl Vizier {
     fn request(&self, script: &Script) -> Result<ExecutePlanRequest> {
         let now = UnixNs(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?);
         let catalog = AgentCatalog::of_agents();
-        let input = pxl::CompileInput {
-            script: &script.text,
-            exec_funcs: &script.calls,
-            now,
-            catalog: &catalog,
-            functions: &self.functions,
-            configs: pxl::Configs::default(),
-        };
-        let compiled = pxl::compile(&input).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-        let mut outputs = Vec::new();
-        for output in compiled.outputs {
-            let columns = output.relation.columns.iter().map(|column| PlanColumn {
-                name: column.name.clone(),
-                data_type: column.data_type.number(),
-                semantic_type: column.semantic_type.number(),
-            });
-            outputs.push(PlanOutput { plan: encode_plan(&output.plan)?, columns: columns.collect(), export: None });
-        }
+        let input = pxl::CompileInput::new(&script.text, now, &catalog, &self.functions);
+        let compiled = pxl::compile(&pxl::CompileInput { exec_funcs: &script.calls, ..input });
+        let compiled = compiled.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+        let outputs = compiled.outputs.iter().map(encode_output).collect::<Result<_, _>>()?;
         Ok(ExecutePlanRequest {
             query_id: rand::random::<[u8; 16]>().to_vec(),
             plan_version: PLAN_VERSION.to_owned(),
             agent_ids: (0..self.agents).map(|number| agents::id(number).to_bytes().to_vec()).collect(),
             outputs,
-            time_max_ms: 0,
-            streaming: false,
-            explain: false,
-            analyze: false,
+            ..Default::default()
         })
     }
 
