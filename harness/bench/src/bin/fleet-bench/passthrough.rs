@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use fleet::Way;
+use fleet::{Fleet, Way};
 use harness_bench::{Goal, line, ms, quantile};
 
 use crate::Cli;
 use crate::ask::{Asker, script};
 use crate::crowd::Crowd;
-use crate::vizier::Up;
+use crate::vizier::{Up, Used};
 
 /// Few, so that the query itself is small against the way.
 const AGENTS: u32 = 4;
@@ -21,6 +21,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const MORE_MAX: Duration = Duration::from_millis(10);
 const LESS_MAX_PERCENT: f64 = 10.0;
 
+/// What a large answer goes through, beside the agents and the client.
+const PARTS: [(&str, &str); 5] = [
+    ("kelvin-1", "Kelvin"),
+    ("query-broker", "query broker"),
+    ("nats", "nats-server"),
+    ("cloud-connector", "cloud-connector"),
+    ("cloud", "cloud"),
+];
+
 const SMALL: &str = "import px\ndf = px.DataFrame('http_events', select=['time_', 'req_path', 'resp_status'])\npx.display(df.head(10))\n";
 const LARGE: &str = "#px:set max_output_rows_per_table=10000000\nimport px\npx.display(px.DataFrame('http_events'))\n";
 
@@ -31,7 +40,7 @@ pub(crate) async fn measure(cli: &Cli) -> Result<()> {
     let mut ways = [Asker::new(&up.fleet, Way::Direct).await?, Asker::new(&up.fleet, Way::Cloud).await?];
     healthy(&mut ways[1]).await?;
     small(cli, &mut ways).await?;
-    large(cli, &mut ways).await?;
+    large(cli, &up.fleet, &mut ways).await?;
     crowd.stop().await
 }
 
@@ -68,19 +77,32 @@ async fn small(cli: &Cli, [direct, cloud]: &mut [Asker; 2]) -> Result<()> {
     Ok(())
 }
 
-async fn large(cli: &Cli, ways: &mut [Asker; 2]) -> Result<()> {
+async fn large(cli: &Cli, fleet: &Fleet, ways: &mut [Asker; 2]) -> Result<()> {
     let (large, expected) = (script(LARGE), (cli.answer_rows / AGENTS * AGENTS) as usize);
     let mut times = [Vec::new(), Vec::new()];
+    let mut used = [[Duration::ZERO; PARTS.len()]; 2];
     // The first round warms up.
     for round in 0..=cli.rounds {
-        for (asker, times) in ways.iter_mut().zip(&mut times) {
+        for ((asker, times), used) in ways.iter_mut().zip(&mut times).zip(&mut used) {
+            let before = cpu(fleet)?;
             let answer = asker.ask(&large).await?;
             ensure!(answer.rows == expected, "{} rows of {expected} came", answer.rows);
             if round > 0 {
                 times.push(answer.took);
+                for ((used, before), after) in used.iter_mut().zip(before).zip(cpu(fleet)?) {
+                    *used += after.saturating_sub(before);
+                }
             }
         }
     }
+    let told = |used: [Duration; PARTS.len()]| {
+        let each = PARTS.iter().zip(used).map(|((_, name), used)| format!("{name} {}", ms(used / cli.rounds)));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let [directly, through] = used;
+    let how = format!("a large answer, mean of {}; the kernel counts in steps of 10 ms", cli.rounds);
+    line("CPU of the parts directly", &Goal::none(), &told(directly), &how);
+    line("CPU of the parts through cloud and connector", &Goal::none(), &told(through), &how);
     let rate = |times: &mut Vec<Duration>| expected as f64 / quantile(times, 0.5).as_secs_f64();
     let [direct, through] = &mut times;
     let (direct, through) = (rate(direct), rate(through));
@@ -95,4 +117,13 @@ async fn large(cli: &Cli, ways: &mut [Asker; 2]) -> Result<()> {
         "",
     );
     Ok(())
+}
+
+/// What each of the parts has used so far.
+fn cpu(fleet: &Fleet) -> Result<[Duration; PARTS.len()]> {
+    let mut all = [Duration::ZERO; PARTS.len()];
+    for (cpu, (part, _)) in all.iter_mut().zip(PARTS) {
+        *cpu = Used::by(fleet, part)?.cpu;
+    }
+    Ok(all)
 }
